@@ -1,0 +1,5 @@
+"""``python -m totemviz``."""
+
+from totemviz.cli import main
+
+main()

@@ -1,0 +1,85 @@
+"""What a corosync daemon tells its local clients (over IPC) and its world, above the ring.
+
+The daemon also passes through the ring's own effects and observations (``totemviz.totem.effects``), in order.
+A *client* is one CPG connection of one local process, named by a number that the host chooses.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TypeAlias
+
+import msgspec
+
+from totemviz.totem.effects import RingId
+
+
+class ConfchgReason(IntEnum):
+    """Why a process is in the joined or left list of a CPG configuration change (sheet §8.5)."""
+
+    NONE = 0
+    JOIN = 1
+    LEAVE = 2
+    NODEDOWN = 3
+    NODEUP = 4
+    PROCDOWN = 5
+
+
+class CpgError(IntEnum):
+    """The results of CPG calls that a client can meet here (corosync's cs_error_t)."""
+
+    OK = 1
+    LIBRARY = 2
+    TRY_AGAIN = 6
+    BAD_HANDLE = 9
+    NOT_EXIST = 12
+    EXIST = 14
+
+
+class CpgMember(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """One process in a group; ``reason`` is set in joined and left lists only."""
+
+    nodeid: int
+    pid: int
+    reason: ConfchgReason = ConfchgReason.NONE
+
+
+class CpgConfchg(msgspec.Struct, frozen=True, tag="cpg_confchg"):
+    """Configuration change event to a client; members sorted by (nodeid, pid)."""
+
+    client: int
+    group: str
+    members: tuple[CpgMember, ...]
+    left: tuple[CpgMember, ...]
+    joined: tuple[CpgMember, ...]
+
+
+class CpgDelivered(msgspec.Struct, frozen=True, gc=False, tag="cpg_delivered"):
+    """Message event to a client, in total order. ``seq`` is the ring seq of the packet that completed it."""
+
+    client: int
+    group: str
+    nodeid: int
+    pid: int
+    payload: bytes
+    seq: int
+
+
+class QuorumChanged(msgspec.Struct, frozen=True, tag="quorum_changed"):
+    """Quorum notification to every tracking client: also the daemon's own view of the vote sum."""
+
+    quorate: bool
+    votes: int
+    expected_votes: int
+    quorum: int
+    ring_id: RingId
+    members: tuple[int, ...]
+
+
+class SyncCompleted(msgspec.Struct, frozen=True, tag="sync_completed"):
+    """All services are synchronised in this ring; client messages flow again (sheet §8.2 step 5)."""
+
+    ring_id: RingId
+
+
+Observation: TypeAlias = CpgConfchg | CpgDelivered | QuorumChanged | SyncCompleted

@@ -1,0 +1,104 @@
+"""What pmxcfs asks of its world, and what it lets the world see. Timers and log lines are the ring room's structs."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class CpgJoin(msgspec.Struct, frozen=True, gc=False):
+    """Join a CPG group; ``client`` is one of this process' two connections (0 dcdb, 1 status)."""
+
+    client: int
+    group: str
+
+
+class CpgLeave(msgspec.Struct, frozen=True, gc=False):
+    """Leave the group of this connection."""
+
+    client: int
+    group: str
+
+
+class CpgMcast(msgspec.Struct, frozen=True, gc=False):
+    """Multicast to the group; the world answers with ``Pmxcfs.cpg_result`` (OK, or TRY_AGAIN as libcpg would)."""
+
+    client: int
+    group: str
+    payload: bytes
+
+
+class FuseReply(msgspec.Struct, frozen=True, gc=False, tag="fuse_reply"):
+    """The system call ``call_id`` returns ``result``: a count, 0, or a negative errno."""
+
+    call_id: int
+    result: int
+
+
+class DiskIo(msgspec.Struct, frozen=True, gc=False, tag="disk_io"):
+    """One operation SQLite issued, in order. ``op``: write, truncate, sync, delete; offset and length in bytes.
+
+    The world decides what it costs: the effects that follow happen only after it.
+    """
+
+    op: str
+    file: str
+    offset: int
+    length: int
+
+
+# ----------------------------------------------------------------------------------------------------- observations
+
+
+class FuseCalled(msgspec.Struct, frozen=True, gc=False, tag="fuse_called"):
+    """A client's system call reached pmxcfs. ``operation``: create, write, mkdir, rename, delete, mtime."""
+
+    call_id: int
+    operation: str
+    path: str
+    to: str
+    size: int
+
+
+class ChangeQueued(msgspec.Struct, frozen=True, gc=False, tag="change_queued"):
+    """A change was handed to CPG as this process' dcdb message number ``count``, for system call ``call_id``."""
+
+    call_id: int
+    count: int
+    operation: str
+    path: str
+
+
+class ChangeApplied(msgspec.Struct, frozen=True, gc=False, tag="change_applied"):
+    """A delivered change was applied to the tree in memory (before its transaction reaches the disk).
+
+    (``nodeid``, ``pid``, ``count``) is the message's identity; ``result`` 0 or more on success, else negative errno;
+    ``version`` the tree's version afterwards.
+    """
+
+    nodeid: int
+    pid: int
+    count: int
+    operation: str
+    path: str
+    result: int
+    version: int
+
+
+class ChangeCommitted(msgspec.Struct, frozen=True, gc=False, tag="change_committed"):
+    """SQLite's COMMIT for tree version ``version`` returned."""
+
+    version: int
+
+
+class DfsmModeChanged(msgspec.Struct, frozen=True, gc=False, tag="dfsm_mode_changed"):
+    """A state machine over CPG changed its mode (pmxcfs sheet §5.1). ``machine``: dcdb or status."""
+
+    machine: str
+    mode: str
+
+
+Effect: TypeAlias = CpgJoin | CpgLeave | CpgMcast
+
+Observation: TypeAlias = FuseCalled | ChangeQueued | ChangeApplied | ChangeCommitted | DfsmModeChanged | FuseReply | DiskIo
