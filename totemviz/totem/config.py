@@ -1,0 +1,181 @@
+"""Configuration of the ring: corosync's keys, their defaults and minima, and the timeouts that follow from them.
+
+``KEYS`` is the table; ``TotemConfig.derive`` applies it in corosync's order (``totemconfig.c:
+totem_volatile_config_read``; sheet §2.1). Times are whole milliseconds, as in corosync.conf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+MS = 1_000_000  # nanoseconds in a millisecond
+
+HZ = 100  # the userspace constant corosync computes with
+MINIMUM_TIMEOUT_MS = (1000 // HZ) * 3
+RETRANSMIT_ENTRIES_MAX = 30
+SORT_QUEUE_SLOTS = 16384
+TOKEN_SIZE_MAX = 1500
+PROCESSOR_COUNT_MAX = 384
+MCAST_HEADER_SIZE = 45
+FRAME_SIZE_MAX = 65536
+UDP_MTU = 1500
+STARTUP_DELAY_MS = 100
+RING_SEQ_STEP = 4
+
+
+class Transport(StrEnum):
+    """How datagrams travel; decides the maximum packet size (sheet §2.2)."""
+
+    KNET = "knet"
+    UDPU = "udpu"
+    UDP = "udp"
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One integer key of the totem section: default (None = computed), smallest value, and whether 0 means default."""
+
+    default: int | None
+    minimum: int | None = None
+    zero_is_default: bool = True
+
+
+# sheet §2.1, in corosync's evaluation order
+KEYS: Mapping[str, Key] = {
+    "token_retransmits_before_loss_const": Key(4, 1),
+    "token": Key(3000, MINIMUM_TIMEOUT_MS),
+    "token_coefficient": Key(650, 0, zero_is_default=False),
+    "token_warning": Key(75, 0, zero_is_default=False),
+    "max_network_delay": Key(50, MINIMUM_TIMEOUT_MS),
+    "window_size": Key(50),
+    "max_messages": Key(17),
+    "miss_count_const": Key(5),
+    "token_retransmit": Key(None, MINIMUM_TIMEOUT_MS),
+    "hold": Key(None, 14),
+    "join": Key(50, MINIMUM_TIMEOUT_MS),
+    "consensus": Key(None, MINIMUM_TIMEOUT_MS),
+    "merge": Key(200, MINIMUM_TIMEOUT_MS),
+    "downcheck": Key(1000, MINIMUM_TIMEOUT_MS),
+    "fail_recv_const": Key(2500),
+    "seqno_unchanged_const": Key(30),
+    "send_join": Key(0, zero_is_default=False),
+    "heartbeat_failures_allowed": Key(0, zero_is_default=False),
+}
+
+
+class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Known deviations of the real program, faithful by default; turn one off to see the difference."""
+
+    token_copy_frees_messages: bool = True
+    """A retransmitted or foreign token frees messages before it is recognised as such (sheet §5.4)."""
+
+
+class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Effective configuration of one node's ring machine. Build it with :meth:`derive`."""
+
+    transport: Transport
+    node_count: int
+    token_base_ms: int
+    token_coefficient_ms: int
+    token_ms: int
+    token_warning_percent: int
+    token_retransmits_before_loss_const: int
+    token_retransmit_ms: int
+    hold_ms: int
+    join_ms: int
+    consensus_ms: int
+    merge_ms: int
+    downcheck_ms: int
+    send_join_ms: int
+    max_network_delay_ms: int
+    heartbeat_failures_allowed: int
+    window_size: int
+    max_messages: int
+    miss_count_const: int
+    fail_recv_const: int
+    seqno_unchanged_const: int
+    cancel_token_hold_on_retransmit: bool = False
+    quirks: Quirks = Quirks()
+
+    @property
+    def net_mtu(self) -> int:
+        """Bytes of totempg packet that fit one mcast: two mcast headers are kept free (sheet §2.2)."""
+        frame = FRAME_SIZE_MAX if self.transport is Transport.KNET else UDP_MTU
+        return frame - 2 * MCAST_HEADER_SIZE
+
+    @property
+    def token_warning_ms(self) -> int:
+        """Age of the last token at which the warning is logged; 0 = never."""
+        return self.token_ms * self.token_warning_percent // 100
+
+    @property
+    def silent_death_ms(self) -> int:
+        """From the last token to a new ring without a silently dead member: token + consensus."""
+        return self.token_ms + self.consensus_ms
+
+    @classmethod
+    def derive(
+        cls,
+        node_count: int,
+        given: Mapping[str, int] | None = None,
+        *,
+        transport: Transport = Transport.KNET,
+        cancel_token_hold_on_retransmit: bool = False,
+        quirks: Quirks | None = None,
+    ) -> TotemConfig:
+        """Apply the formulae of sheet §2.1 to the keys that are set.
+
+        ``given`` maps corosync key names to values; ``node_count`` counts the nodelist entries of link 0.
+        Raises ValueError, with the key, the value and the allowed range, for a value corosync refuses.
+        """
+        keys = dict(given or {})
+
+        def value(name: str, default: int | None = None) -> int:
+            key = KEYS[name]
+            fallback = default if key.default is None else key.default
+            assert fallback is not None
+            chosen = keys.get(name, fallback)
+            if chosen == 0 and key.zero_is_default:
+                chosen = fallback
+            if key.minimum is not None and chosen < key.minimum:
+                raise ValueError(f"totem.{name}: {chosen} is too small, use {key.minimum} or more")
+            return chosen
+
+        retransmits = value("token_retransmits_before_loss_const")
+        token_base_ms = value("token")
+        coefficient_ms = value("token_coefficient")
+        token_ms = token_base_ms + max(0, node_count - 2) * coefficient_ms
+        if (warning := value("token_warning")) > 100:
+            raise ValueError(f"totem.token_warning: {warning} is not a percentage, use 0 to 100")
+        retransmit_ms = value("token_retransmit", int(token_ms / (retransmits + 0.2)))
+        join_ms = value("join")
+        consensus_ms = value("consensus", int(token_ms * 1.2))
+        if consensus_ms < join_ms:
+            raise ValueError(f"totem.consensus: {consensus_ms} is below totem.join {join_ms}, use {join_ms} or more")
+        return cls(
+            transport=transport,
+            node_count=node_count,
+            token_base_ms=token_base_ms,
+            token_coefficient_ms=coefficient_ms,
+            token_ms=token_ms,
+            token_warning_percent=warning,
+            token_retransmits_before_loss_const=retransmits,
+            token_retransmit_ms=retransmit_ms,
+            hold_ms=value("hold", int(retransmit_ms * 0.8 - 1000 / HZ)),
+            join_ms=join_ms,
+            consensus_ms=consensus_ms,
+            merge_ms=value("merge"),
+            downcheck_ms=value("downcheck"),
+            send_join_ms=value("send_join"),
+            max_network_delay_ms=value("max_network_delay"),
+            heartbeat_failures_allowed=value("heartbeat_failures_allowed"),
+            window_size=value("window_size"),
+            max_messages=value("max_messages"),
+            miss_count_const=value("miss_count_const"),
+            fail_recv_const=value("fail_recv_const"),
+            seqno_unchanged_const=value("seqno_unchanged_const"),
+            cancel_token_hold_on_retransmit=cancel_token_hold_on_retransmit,
+            quirks=quirks or Quirks(),
+        )
