@@ -287,11 +287,14 @@ def decode(data: bytes, sender: str = "?") -> Message:
 
 def _probable_sender(data: bytes) -> str:
     """Corosync's guess at who sends foreign datagrams to its port (``totemsrp.c: check_message_header_validity``)."""
-    if data[:4] == b"\x00\x00\x00\x01" or data[4:6] in (b"\x22\xff", b"\xff\x22"):
-        return "Corosync 2.x"
-    if data[0] == 1 and data[1] < 0x90:
-        return "Corosync 3.x with knet"
-    return "unknown"
+    guesses = {b"\xff\xff": "Corosync 2.2", b"\xfe\xfe": "Corosync 2.3+"}
+    if (guess := guesses.get(data[:2])) is not None:
+        return guess
+    if data[0] == 1:
+        return "unencrypted Kronosnet"
+    if data[0] <= 5:
+        return "unencrypted Corosync 2.0/2.1/1.x/OpenAIS"
+    return "encrypted Kronosnet/Corosync 2.0/2.1/1.x/OpenAIS or unknown"
 
 
 def _decode_token(data: bytes, little: bool) -> Token:
