@@ -27,12 +27,16 @@ WORLD = 0
 
 
 class NodeInfo(msgspec.Struct, frozen=True):
-    """What is known of a node before anything happens. ``disk`` is a profile name, empty if unknown."""
+    """What is known of a node before anything happens. ``disk`` is a profile name, empty if unknown.
+
+    ``letter`` stands for the node where there is no room for its name.
+    """
 
     nodeid: int
     name: str
     votes: int = 1
     disk: str = ""
+    letter: str = ""
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
@@ -159,6 +163,16 @@ class DiskChanged(msgspec.Struct, frozen=True, gc=False, tag="disk_changed"):
     stall_ns: int
 
 
+class LinkChanged(msgspec.Struct, frozen=True, tag="link_changed"):
+    """The link from ``source`` to ``target`` is cut, or loses ``loss_percent`` of what is sent, from now on."""
+
+    source: int
+    target: int
+    cut: bool
+    loss_percent: float
+    delay_ns: int
+
+
 class WriteStarted(msgspec.Struct, frozen=True, gc=False, tag="write_started"):
     """A program on this node begins to write a file below /etc/pve; ``write`` numbers the run's writes from 1."""
 
@@ -199,6 +213,7 @@ WorldBody: TypeAlias = (
     | FsyncStarted
     | FsyncFinished
     | DiskChanged
+    | LinkChanged
     | WriteStarted
     | SystemCalled
     | WriteFinished
