@@ -70,10 +70,8 @@ class Cursor:
     def find(self, step: Step, *, backward: bool = False) -> int | None:
         """Id of the event where the next (or previous) such step ends; None if the timeline holds none."""
         wanted = self._predicate(step)
-        if backward:
-            indices = range(self.position - 1, -1, -1)
-        else:
-            indices = range(self.position + 1, len(self.timeline))
+        ahead = range(self.position + 1, len(self.timeline))
+        indices = range(self.position - 1, -1, -1) if backward else ahead
         for index in indices:
             if wanted(self.timeline[index]):
                 return index
