@@ -56,6 +56,19 @@ def test_closing_checkpoints_and_removes_the_wal(vfs, issued):
     assert set(vfs.files) == {"config.db"}
 
 
+def test_a_dead_process_does_not_checkpoint(vfs, issued):
+    connection = vfs.connect("config.db")
+    connection.pragma("journal_mode", "wal")
+    connection.execute("CREATE TABLE t (a)")
+    files = {name: bytes(content) for name, content in vfs.files.items()}
+    count = len(issued)
+    vfs.abandon()
+    assert vfs.files == files
+    assert len(issued) == count
+    with pytest.raises(apsw.ConnectionClosedError):
+        connection.execute("SELECT 1")
+
+
 def test_the_operations_alone_rebuild_the_image(vfs, issued):
     connection = vfs.connect("config.db")
     connection.pragma("journal_mode", "wal")

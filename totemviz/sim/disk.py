@@ -8,10 +8,11 @@ An operation goes through three stations:
    it survives the death of the process, not a power cut.
 3. *durable*: a sync of the same file completed after it. It survives a power cut.
 
-    io = disk.drain_io()                      # what the commit issued
-    for each: block the process for disk.cost_ns(io, now), then disk.complete(io)
+    for io in disk.drain_io():                # what the commit issued; at each one's virtual time:
+        cost_ns = disk.cost_ns(io, now_ns)    # the process is blocked so long,
+        disk.complete(io)                     # then it is done
     disk.process_died()                       # kill -9: stations 2 and 3 are left
-    disk = disk.crash(rng)                    # power cut: station 3 is left, with luck a little of 2
+    disk = disk.crash(rng)                    # power cut: station 3 is left, by chance a little of 2
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ class Disk:
     def process_died(self) -> None:
         """The process with the databases was killed. Its completed writes stay, the others were never made.
 
-        Its connections are closed and can write no more: their closing checkpoint reaches nothing.
+        Its connections are closed, without the checkpoint of an orderly close, and can write no more.
         """
         self._issued = [operation for operation in self._issued if operation.io.file not in self._vfs.touched]
         self._undrained.clear()

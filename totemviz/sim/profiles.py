@@ -186,8 +186,9 @@ PROFILES: dict[str, DiskProfile] = {
             source=(
                 "One round trip plus whatever the server does before it answers: from under 1 ms (flash-backed "
                 "server, 10 Gbit/s) to tens of ms (disks, 1 Gbit/s). Reports: 10.9 ms mean fsync of an etcd on a "
-                "network block device; an NFS datastore with fsyncs of 23 ms and, when the transport stalled, of 5 s. The figure here "
-                "is a guess at a decent server on 1 Gbit/s. The server's cache is taken as unprotected."
+                "network block device; an NFS datastore with fsyncs of 23 ms and, when the transport "
+                "stalled, of 5 s. The figure here is a guess at a decent server on 1 Gbit/s. The server's cache is "
+                "taken as unprotected."
             ),
         ),
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import itertools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple, TypeAlias, cast
 
 import apsw
@@ -82,7 +83,9 @@ class DiskVfs(apsw.VFS):
         """The process is gone: report nothing any more, close what it left open and unregister."""
         self._issue = lambda _: 0
         for connection in self._connections:
-            connection.close(True)  # checkpoints, as SQLite always does; into an image that is never read again
+            with suppress(apsw.ConnectionClosedError):  # its owner closed it in time
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                connection.close(True)
         self.unregister()
 
     def perform(self, op: str, file: str, offset: int = 0, length: int = 0, data: bytes = b"") -> None:
