@@ -101,4 +101,6 @@ class DfsmModeChanged(msgspec.Struct, frozen=True, gc=False, tag="dfsm_mode_chan
 
 Effect: TypeAlias = CpgJoin | CpgLeave | CpgMcast
 
-Observation: TypeAlias = FuseCalled | ChangeQueued | ChangeApplied | ChangeCommitted | DfsmModeChanged | FuseReply | DiskIo
+Observation: TypeAlias = (
+    FuseCalled | ChangeQueued | ChangeApplied | ChangeCommitted | DfsmModeChanged | FuseReply | DiskIo
+)
