@@ -22,6 +22,7 @@ class ConfError(ValueError):
     """A corosync.conf that corosync refuses. Prints one line: ``FILE:LINE: what is wrong; the mend``."""
 
     def __init__(self, file: str, line: int, message: str) -> None:
+        message = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in message)
         super().__init__(f"{file}:{line}: {message}")
         self.file = file
         self.line = line
@@ -127,10 +128,10 @@ def _read_line(line: str, number: int, stack: list[_Open]) -> str | None:
 def _extend(path: str, name: str) -> tuple[str | None, str]:
     """Path of a key or section below ``path``, and what corosync's key map has against it."""
     extended = f"{path}.{name}" if path else name
-    if len(extended) > PATH_LENGTH_MAX:
-        return f"the path of {name[:20]}… is too long; keep it to {PATH_LENGTH_MAX} characters", extended
     if not _PATH.match(extended):
         return f"{extended!r} is not a name; use letters, digits and . _ - / :", extended
+    if len(extended) > PATH_LENGTH_MAX:
+        return f"the path of {name[:20]}… is too long; keep it to {PATH_LENGTH_MAX} characters", extended
     return None, extended
 
 
