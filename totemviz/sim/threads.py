@@ -137,5 +137,3 @@ class Timers:
 
 QUIET_TIMERS: frozenset[str] = frozenset({TotemTimer.PAUSE})
 """Timers whose expiry only rearms them: not worth an event."""
-
-

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Iterator
 from random import Random
 
+import msgspec
+
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.sim import interventions as do
 from totemviz.sim.clients import Clients
@@ -21,7 +23,7 @@ from totemviz.sim.scenario import Scenario
 from totemviz.sim.scheduler import Scheduler
 from totemviz.sim.seed import CONFIG_DB, seed_database
 from totemviz.sim.threads import COROSYNC, PMXCFS
-from totemviz.sim.units import US
+from totemviz.sim.units import US, Duration
 from totemviz.totem.effects import RingId
 from totemviz.totem.wire import ORF_TOKEN, TYPE_NAMES, Token, decode
 from totemviz.trace import events as ev
@@ -31,6 +33,13 @@ EPOCH_S = 1_700_000_000
 """Wall clock of every simulated host at time 0: a constant, for file times and message headers."""
 
 LOOPBACK_NS = 5 * US
+
+
+class Done(msgspec.Struct, frozen=True):
+    """An intervention that was carried out, with its exact position; ``scripted`` if the scenario asked for it."""
+
+    intervention: do.AnyIntervention
+    scripted: bool
 
 
 class World:
@@ -60,8 +69,9 @@ class World:
             disk = Disk(PROFILES[info.disk], self.stream(f"disk/{info.nodeid}"), {CONFIG_DB: database})
             self.hosts[info.nodeid] = Host(self, info, scenario.host_model, disk)
         self._schedule_start()
-        self._pending = sorted(scenario.interventions, key=lambda item: (item.at, item.after_event))
-        self.done: list[do.AnyIntervention] = []
+        self.script = tuple(sorted(scenario.interventions, key=lambda item: (item.at, item.after_event)))
+        self.script_done = 0
+        self.done: list[Done] = []
 
     def _nodeids(self) -> Iterator[int]:
         return (node.nodeid for node in self.conf.nodes)
@@ -109,16 +119,16 @@ class World:
     def step(self) -> bool:
         """Let the next thing happen, a scheduled one or an intervention whose turn it is; False if nothing is left."""
         next_ns = self.scheduler.next_ns
-        if self._pending:
-            first = self._pending[0]
+        if self.script_done < len(self.script):
+            first = self.script[self.script_done]
             if first.after_event >= 0:
                 due = self.events > first.after_event
             else:
                 due = next_ns is None or first.at <= next_ns
             if due:
-                self._pending.pop(0)
+                self.script_done += 1
                 self.scheduler.now_ns = max(self.now_ns, int(first.at))
-                self._do(first)
+                self._do(first, scripted=True)
                 return True
         return self.scheduler.step()
 
@@ -131,7 +141,11 @@ class World:
     @property
     def next_ns(self) -> int | None:
         """Time of the next thing to happen."""
-        times = [time for time in (self.scheduler.next_ns, self._pending[0].at if self._pending else None) if time is not None]
+        times = [
+            time
+            for time in (self.scheduler.next_ns, self._pending[0].at if self._pending else None)
+            if time is not None
+        ]
         return min(times) if times else None
 
     def record(self, node: int, cause: int, body: ev.Body) -> int:
@@ -183,10 +197,12 @@ class World:
 
     def intervene(self, intervention: do.AnyIntervention) -> None:
         """Do something now; it is remembered with its exact position, so that a replay does it at the same place."""
-        self._do(intervention)
+        self._do(intervention, scripted=False)
 
-    def _do(self, intervention: do.AnyIntervention) -> None:
-        self.done.append(intervention)
+    def _do(self, intervention: do.AnyIntervention, *, scripted: bool) -> None:
+        position = self.events - 1
+        placed = msgspec.structs.replace(intervention, at=Duration(self.now_ns), after_event=position)
+        self.done.append(Done(placed, scripted))
         nodeid = getattr(intervention, "node", ev.WORLD)
         action = intervention.__struct_config__.tag
         event = self.record(nodeid, ev.NO_CAUSE, ev.Intervened(str(action), intervention.text))
