@@ -114,6 +114,8 @@ CpgCall: TypeAlias = CpgJoin | CpgLeave | CpgMcast
 
 Effect: TypeAlias = CpgCall | CpgFinalize | SetTimer | CancelTimer | Log
 
-Observation: TypeAlias = FuseCalled | ChangeQueued | ChangeApplied | ChangeCommitted | DfsmModeChanged | FuseReply | DiskIo
+Observation: TypeAlias = (
+    FuseCalled | ChangeQueued | ChangeApplied | ChangeCommitted | DfsmModeChanged | FuseReply | DiskIo
+)
 
 Output: TypeAlias = Effect | Observation

@@ -129,7 +129,9 @@ def decode_message(data: bytes) -> Message:
     type_, subtype, _, time_s, _ = _BASE.unpack_from(data)
     if type_ == MessageType.NORMAL:
         if len(data) < _NORMAL_BYTES:
-            raise MalformedMessageError(f"received short message (type = {type_}, subtype = {subtype}, {len(data)} bytes)")
+            raise MalformedMessageError(
+                f"received short message (type = {type_}, subtype = {subtype}, {len(data)} bytes)"
+            )
         return NormalMessage(subtype, version, time_s, *_COUNT.unpack_from(data, _BASE.size), data[_NORMAL_BYTES:])
     if len(data) < _STATE_BYTES:
         raise MalformedMessageError(f"received short state message (type = {type_}, {len(data)} bytes)")
