@@ -64,7 +64,7 @@ class Application(Protocol):
     """The data behind one state machine."""
 
     def state(self) -> bytes:
-        """This node's state for the exchange."""
+        """The state of this node, for the exchange."""
 
     def process_states(self, sync: SyncInfo, send: SendState) -> Blocking[None]:
         """All states are there: mark the synced members; the leader sends its updates. May raise LeaveGroupError."""

@@ -21,6 +21,7 @@ class Errno(IntEnum):
     EINVAL = 22
     EFBIG = 27
     ENOTEMPTY = 39
+    ENOTCONN = 107
 
 
 def describe(result: int) -> str:

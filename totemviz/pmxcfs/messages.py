@@ -132,7 +132,8 @@ def decode_message(data: bytes) -> Message:
             raise MalformedMessageError(
                 f"received short message (type = {type_}, subtype = {subtype}, {len(data)} bytes)"
             )
-        return NormalMessage(subtype, version, time_s, *_COUNT.unpack_from(data, _BASE.size), data[_NORMAL_BYTES:])
+        (count,) = _COUNT.unpack_from(data, _BASE.size)
+        return NormalMessage(subtype, version, time_s, count, data[_NORMAL_BYTES:])
     if len(data) < _STATE_BYTES:
         raise MalformedMessageError(f"received short state message (type = {type_}, {len(data)} bytes)")
     epoch = Epoch(*_EPOCH.unpack_from(data, _BASE.size))

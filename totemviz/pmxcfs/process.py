@@ -49,7 +49,7 @@ class Process:
 
     @property
     def wall_s(self) -> int:
-        """This node's clock in seconds, as it is stamped on messages."""
+        """The clock of this node in seconds, as it is stamped on messages."""
         return self._epoch_s + self.now_ns // NS_PER_S
 
     def emit(self, output: Output) -> None:
