@@ -164,7 +164,7 @@ class Pmxcfs:
         process = self._process
         process.now_ns = now_ns
         type_ = _OPERATIONS[operation]
-        message = FuseMessage(self._resolved(path), self._resolved(to) if to else "", data, offset, truncate)
+        message = FuseMessage(self.resolved(path), self.resolved(to) if to else "", data, offset, truncate)
         process.emit(FuseCalled(call_id, operation, message.path, message.to, len(data)))
         if not self._running:
             process.emit(FuseReply(call_id, -Errno.ENOTCONN))
@@ -246,7 +246,7 @@ class Pmxcfs:
 
     def read(self, path: str) -> bytes:
         """The bytes of a file as this node has them; never waits for the cluster. Raises FileNotFoundError."""
-        data = self.memdb.read(self._resolved(path))
+        data = self.memdb.read(self.resolved(path))
         if data is None:
             raise FileNotFoundError(path)
         return data
@@ -344,7 +344,7 @@ class Pmxcfs:
         if path.startswith(LOCK_DIRECTORY + "/") and entry is not None and entry.is_directory:
             self._post_dcdb(DcdbType.UNLOCK_REQUEST, encode_unlock(UnlockMessage(path, entry_checksum(entry))))
 
-    def _resolved(self, path: str) -> str:
+    def resolved(self, path: str) -> str:
         """The path without leading slash, and through the symbolic links that every node shows differently."""
         first, slash, rest = path.lstrip("/").partition("/")
         if slash and first in _SYMLINKS:

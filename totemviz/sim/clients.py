@@ -1,8 +1,7 @@
 """Programs that write below /etc/pve, one system call after the other, each waiting for its answer.
 
 A write is what a shell's ``echo … > path`` does: open with O_CREAT and O_TRUNC, then write. So a new file is a CREATE
-and a WRITE; an existing one a truncating WRITE and a WRITE (pmxcfs sheet §8.3). ``local/``, ``qemu-server/`` and
-``lxc/`` are links into the node's own folder (§8.1).
+and a WRITE; an existing one a truncating WRITE and a WRITE (pmxcfs sheet §8.3).
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from totemviz.pmxcfs.effects import FuseReply
 from totemviz.trace import events as ev
 
 if TYPE_CHECKING:
+    from totemviz.sim.host import Host
     from totemviz.sim.world import World
 
 REQUEST_BYTES = 128 * 1024
@@ -49,11 +49,12 @@ class Clients:
         """Begin to write a file on a node."""
         world = self._world
         host = world.hosts[node]
-        path = resolve(path, host.info.name)
+        path = path.removeprefix("/etc/pve").strip("/")
+        if host.pmxcfs is not None:
+            path = host.pmxcfs.resolved(path)
         self._writes += 1
         event = world.record(node, cause, ev.WriteStarted(self._writes, path, len(content)))
-        exists = host.pmxcfs is not None and host.pmxcfs.read(path) is not None
-        calls: list[Call] = [("write", {"truncate": True})] if exists else [("create", {})]
+        calls: list[Call] = [("write", {"truncate": True})] if _exists(host, path) else [("create", {})]
         for offset in range(0, len(content), REQUEST_BYTES):
             calls.append(("write", {"data": content[offset : offset + REQUEST_BYTES], "offset": offset}))
         self._next(_Program(self._writes, node, path, calls, world.now_ns), event, 0)
@@ -97,13 +98,9 @@ class Clients:
         world.record(program.node, cause, ev.WriteFinished(program.write, result, took_ns))
 
 
-def resolve(path: str, node_name: str) -> str:
-    """The path inside the tree, symbolic links of /etc/pve followed, without a leading slash."""
-    path = path.removeprefix("/etc/pve").strip("/")
-    first, _, rest = path.partition("/")
-    home = f"nodes/{node_name}"
-    if first == "local":
-        return f"{home}/{rest}".rstrip("/")
-    if first in ("qemu-server", "lxc", "openvz"):
-        return f"{home}/{path}"
-    return path
+def _exists(host: Host, path: str) -> bool:
+    """Whether this node's tree has the file now, as open(2) would find."""
+    try:
+        return host.pmxcfs is not None and host.pmxcfs.read(path) is not None
+    except FileNotFoundError:
+        return False

@@ -66,6 +66,7 @@ class Host:
             px.CpgJoin: self._cpg_request,
             px.CpgLeave: self._cpg_request,
             px.CpgMcast: self._cpg_request,
+            px.CpgFinalize: self._cpg_finalize,
             px.FuseReply: self._fuse_reply,
             cs.CpgConfchg: self._cpg_confchg,
             cs.CpgDelivered: self._cpg_delivered,
@@ -396,6 +397,17 @@ class Host:
         self.world.scheduler.after(IPC_NS, self.threads[COROSYNC].post, Job(COROSYNC, run))
         return -1
 
+    def _cpg_finalize(self, process: str, request: px.CpgFinalize, cause: int) -> int:
+        """The connection is closed; corosync tells the group when it notices."""
+
+        def run() -> None:
+            if self.daemon is not None:
+                _, outputs = self.daemon.cpg_disconnect(self.world.now_ns, request.client)
+                self.carry_out(COROSYNC, outputs, cause)
+
+        self.world.scheduler.after(IPC_NS, self.threads[COROSYNC].post, Job(COROSYNC, run))
+        return -1
+
     def _cpg_confchg(self, process: str, body: cs.CpgConfchg, cause: int) -> int:
         event = self._record(cause, body)
         self._post_pmxcfs(event, lambda pmxcfs: pmxcfs.cpg_confchg(self.world.now_ns, body))
@@ -417,6 +429,10 @@ class Host:
         return event
 
     def _connect_pmxcfs(self, cause: int) -> None:
+        """Corosync accepts connections; a client that tracks quorum is told the present state at once."""
+        if self.daemon is not None:
+            quorate = self.daemon.votequorum.quorate
+            self._post_pmxcfs(cause, lambda pmxcfs: pmxcfs.quorum(self.world.now_ns, quorate))
         self._post_pmxcfs(cause, lambda pmxcfs: pmxcfs.corosync_available(self.world.now_ns))
 
     def _daemon_exited(self, process: str, body: cs.DaemonExited, cause: int) -> int:
@@ -443,5 +459,5 @@ class Host:
         self._record(cause, ev.DiskChanged(profile, 0))
 
 
-_FOLLOW_UPS = frozenset({tt.Send, tt.SetTimer, px.CpgJoin, px.CpgLeave, px.CpgMcast, px.DiskIo})
+_FOLLOW_UPS = frozenset({tt.Send, tt.SetTimer, px.CpgJoin, px.CpgLeave, px.CpgMcast, px.CpgFinalize, px.DiskIo})
 """Effects whose cause is the latest observation of the handler that asked for them, not the handler's own trigger."""

@@ -48,6 +48,6 @@ def seed_database(conf: CorosyncConf, epoch_s: int) -> bytes:
     database.close()
     for io in disk.drain_io():
         disk.complete(io)
-    content = disk.export(CONFIG_DB)
+    content = disk.read_file(CONFIG_DB)
     disk.close()
     return content

@@ -141,12 +141,10 @@ class World:
     @property
     def next_ns(self) -> int | None:
         """Time of the next thing to happen."""
-        times = [
-            time
-            for time in (self.scheduler.next_ns, self._pending[0].at if self._pending else None)
-            if time is not None
-        ]
-        return min(times) if times else None
+        times = [int(action.at) for action in self.script[self.script_done : self.script_done + 1]]
+        if self.scheduler.next_ns is not None:
+            times.append(self.scheduler.next_ns)
+        return max(self.now_ns, min(times)) if times else None
 
     def record(self, node: int, cause: int, body: ev.Body) -> int:
         """Write an event at the present time; returns its id."""
