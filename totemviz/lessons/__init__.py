@@ -19,10 +19,10 @@ Files of this room, in reading order:
 * ``progress``: what is kept between two sittings: the steps done and the run itself, as a scenario, so that coming
   back finds the same cluster at the same event.
 
-A step may name a *host model*. When such a step begins in another model, the run asks for a switch; the app answers with
-``LessonRun.switch()``, which plays the learner's own interventions again under the other model. The rule of the texts is
-the rule of the house: popular stories are told as stories, and what the source and the measurements say has the last
-word.
+A step may name a *host model*. When such a step begins in another model, the run asks for a switch; the app answers
+with ``LessonRun.switch()``, which plays the learner's own interventions again under the other model. The rule of the
+texts is the rule of the house: popular stories are told as stories, and what the source and the measurements say has
+the last word.
 """
 
 from totemviz.lessons.format import Lesson, LessonError, Predict, Step, load_lesson

@@ -49,6 +49,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -80,7 +81,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     event: str = ""
     node: int | None = None
-    where: dict[str, object] = {}
+    where: dict[str, Any] = {}
     count: int = 1
     caused_by: Pattern | None = None
     no_event: Pattern | None = None

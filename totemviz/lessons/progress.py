@@ -1,8 +1,8 @@
 """What is kept of lessons between two sittings: one JSON file in the user's data folder.
 
-Besides the steps done it keeps the run itself, as a scenario with its interventions and the position of the cursor: a run
-is deterministic, so that is the same cluster at the same event. ``TOTEMVIZ_STATE_DIR`` names another folder. A file that
-cannot be read is set aside, never overwritten.
+Besides the steps done it keeps the run itself, as a scenario with its interventions and the position of the cursor: a
+run is deterministic, so that is the same cluster at the same event. ``TOTEMVIZ_STATE_DIR`` names another folder. A file
+that cannot be read is set aside, never overwritten.
 """
 
 from __future__ import annotations
