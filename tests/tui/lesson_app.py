@@ -1,0 +1,52 @@
+"""A bare app around a lesson panel, as the cockpit would use it, and the moments of the lesson worth looking at."""
+
+from __future__ import annotations
+
+from textual.app import App, ComposeResult
+from textual.widgets import Static
+
+from tests.lessons.learner import Learner
+from totemviz.lessons import LessonRun
+from totemviz.tui.lesson_panel import LessonPanel
+
+
+class LessonApp(App[None]):
+    """The cluster is a grey area here; the panel is the real one."""
+
+    CSS = "Static#cluster { width: 1fr; height: 1fr; background: $surface; }"
+
+    def __init__(self, run: LessonRun) -> None:
+        super().__init__()
+        self.run_of_lesson = run
+        self.told: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="cluster")
+        yield LessonPanel(self.run_of_lesson)
+
+    def on_mount(self) -> None:
+        self.query_one(LessonPanel).focus()
+
+    def on_lesson_panel_step_done(self, message: LessonPanel.StepDone) -> None:
+        self.told.append(message.step.title)
+
+    def on_lesson_panel_switch_model(self, message: LessonPanel.SwitchModel) -> None:
+        self.told.append(f"switch to {message.model.value}")
+        self.run_of_lesson.switch()
+        self.query_one(LessonPanel).follow()
+
+    def on_lesson_panel_finished(self, message: LessonPanel.Finished) -> None:
+        self.told.append(f"finished {message.lesson.name}")
+
+    def on_lesson_panel_leave(self, _message: LessonPanel.Leave) -> None:
+        self.told.append("leave")
+
+
+def run_at(moment: str) -> LessonRun:
+    """The domino lesson at a named moment, always the same."""
+    learner = Learner()
+    if moment != "start":
+        learner.up_to({"prediction": 3, "declared": 6, "switch": 7, "end": 9}[moment])
+    if moment == "prediction":
+        learner.run_into_the_gate()
+    return learner.run
