@@ -224,7 +224,7 @@ def dump_scenario(scenario: Scenario) -> str:
 
 
 def _durations_to_text(tree: Any, value: Any) -> Any:
-    """msgspec writes a Duration as the integer it is; files write it with its unit."""
+    """Msgspec writes a Duration as the integer it is; files write it with its unit."""
     if isinstance(value, Duration):
         return str(value)
     if isinstance(value, msgspec.Struct):

@@ -53,6 +53,11 @@ class World:
         self.events = 0
         self.epoch_s = EPOCH_S
         self.token_hops = 0
+        self.stopped = False
+        self._stop_type = ev.BODY_BY_KIND.get(scenario.stop_on)
+        self.script = tuple(sorted(scenario.interventions, key=lambda item: (item.at, item.after_event)))
+        self.script_done = 0
+        self.done: list[Done] = []
         self.obstacles: dict[RingId, int] = {}
         self.clients = Clients(self)
         self.hosts: dict[int, Host] = {}
@@ -69,9 +74,6 @@ class World:
             disk = Disk(PROFILES[info.disk], self.stream(f"disk/{info.nodeid}"), {CONFIG_DB: database})
             self.hosts[info.nodeid] = Host(self, info, scenario.host_model, disk)
         self._schedule_start()
-        self.script = tuple(sorted(scenario.interventions, key=lambda item: (item.at, item.after_event)))
-        self.script_done = 0
-        self.done: list[Done] = []
 
     def _nodeids(self) -> Iterator[int]:
         return (node.nodeid for node in self.conf.nodes)
@@ -121,10 +123,7 @@ class World:
         next_ns = self.scheduler.next_ns
         if self.script_done < len(self.script):
             first = self.script[self.script_done]
-            if first.after_event >= 0:
-                due = self.events > first.after_event
-            else:
-                due = next_ns is None or first.at <= next_ns
+            due = self.events > first.after_event if first.after_event >= 0 else next_ns is None or first.at <= next_ns
             if due:
                 self.script_done += 1
                 self.scheduler.now_ns = max(self.now_ns, int(first.at))
@@ -132,11 +131,13 @@ class World:
                 return True
         return self.scheduler.step()
 
-    def run_until(self, time_ns: int) -> None:
-        """Let everything up to ``time_ns`` happen."""
-        while (next_ns := self.next_ns) is not None and next_ns <= time_ns:
+    def run_until(self, time_ns: int) -> bool:
+        """Let everything up to ``time_ns`` happen; True if the scenario's ``stop_on`` ended the run before."""
+        while not self.stopped and (next_ns := self.next_ns) is not None and next_ns <= time_ns:
             self.step()
-        self.scheduler.now_ns = max(self.now_ns, time_ns)
+        if not self.stopped:
+            self.scheduler.now_ns = max(self.now_ns, time_ns)
+        return self.stopped
 
     @property
     def next_ns(self) -> int | None:
@@ -149,6 +150,8 @@ class World:
     def record(self, node: int, cause: int, body: ev.Body) -> int:
         """Write an event at the present time; returns its id."""
         self.events += 1
+        if type(body) is self._stop_type and self.script_done == len(self.script):
+            self.stopped = True
         return self.timeline.append(self.scheduler.now_ns, node, cause, body)
 
     # -------------------------------------------------------------------------------------------------------- network
