@@ -68,7 +68,7 @@ def cli(context: click.Context) -> None:
     "--kind", "kinds", multiple=True, metavar="KIND", help="Transcript: only this kind of event (repeatable)."
 )
 @click.option("--node", "nodes", type=int, multiple=True, metavar="ID", help="Transcript: only this node (repeatable).")
-def run(  # noqa: PLR0913 - one parameter per option
+def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     scenario_file: str | None = None,
     conf: str | None = None,
     host_model: str | None = None,
@@ -214,8 +214,9 @@ def _run_headless(
             click.echo(msgspec.json.encode(summary))
         else:
             click.echo(
-                f"{summary.virtual_seconds:g} s of cluster time in {summary.wall_seconds:.2f} s: {summary.events} events, "
-                f"{summary.token_hops} token hops, {summary.deliveries} deliveries, {summary.fsyncs} fsyncs"
+                f"{summary.virtual_seconds:g} s of cluster time in {summary.wall_seconds:.2f} s: "
+                f"{summary.events} events, {summary.token_hops} token hops, {summary.deliveries} deliveries, "
+                f"{summary.fsyncs} fsyncs"
             )
             for membership in summary.memberships:
                 members = ", ".join(map(str, membership.members))

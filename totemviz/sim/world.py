@@ -7,8 +7,9 @@ seed (``network/1→3``, ``disk/2``), so touching one thing does not reshuffle a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -177,7 +178,7 @@ class World:
         if data[3] == ORF_TOKEN:
             self.hinder_token(data, event)
 
-    # ------------------------------------------------------------------------------------- what keeps a token from moving
+    # ----------------------------------------------------------------------------------- what keeps a token from moving
 
     def hinder_token(self, data: bytes, event: int) -> None:
         """Remember the event that stopped this token; a token timer that expires will name it as its cause."""
@@ -257,7 +258,7 @@ class World:
         link.changed_by = self.record(ev.WORLD, cause, body)
 
 
-_DO = {
+_DO: dict[type, Callable[[World, Any, int], None]] = {
     do.Write: World._write,
     do.StallDisk: lambda world, action, event: world.hosts[action.node].stall_disk(int(action.duration), event),
     do.SetDisk: lambda world, action, event: world.hosts[action.node].set_disk(action.profile, event),
