@@ -367,7 +367,7 @@ class Host:
 
     def _hinder_token(self, event: int) -> None:
         if self.token_ring is not None:
-            self.world.obstacles[self.token_ring] = event
+            self.world.obstacles.setdefault(self.token_ring, event)
 
     # between the daemons
 

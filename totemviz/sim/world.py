@@ -184,7 +184,7 @@ class World:
         """Remember the event that stopped this token; a token timer that expires will name it as its cause."""
         token = decode(data)
         assert isinstance(token, Token)
-        self.obstacles[token.ring_id] = event
+        self.obstacles.setdefault(token.ring_id, event)
 
     def token_moves(self, ring_id: RingId) -> None:
         """A node accepted the ring's token: nothing hinders it any more."""
