@@ -45,6 +45,8 @@ COPIES_WITHIN_NS = 20 * MS
 TRANSIT_WITHIN_NS = 500 * MS
 """An arrival belongs to the latest matching datagram sent within this time."""
 
+_OWNERS_PART = 0.9
+
 _ENCRYPTED = (
     "encrypted: no totemsrp message can be read; capture with secauth off, or crypto_cipher and crypto_hash none"
 )
@@ -289,13 +291,16 @@ class _Cluster:
         return self._nodes_by_ip.get(address, UNKNOWN)
 
     def _owner(self, sightings: list[_Sighting], number: int) -> int | None:
-        """The only node that has a part in everything the file shows."""
-        pairs = {(s.source_ip, s.target_ip) for s in sightings if s.file == number}
-        possible = set(self.nodes)
-        for source, target in pairs:
+        """The node with a part in nearly all the file shows: a switch floods a few frames that are none of its own."""
+        pairs = Counter((s.source_ip, s.target_ip) for s in sightings if s.file == number)
+        parts: Counter[int] = Counter()
+        total = 0
+        for (source, target), count in pairs.items():
             if self.node_at(target) != UNKNOWN:
-                possible &= {self.node_at(source), self.node_at(target)}
-        return possible.pop() if len(possible) == 1 else None
+                total += count
+                parts.update(dict.fromkeys({self.node_at(source), self.node_at(target)}, count))
+        (first, most), (_, second) = (parts.most_common(2) + [(UNKNOWN, 0)] * 2)[:2]
+        return first if most > second and most >= total * _OWNERS_PART else None
 
 
 def _nodes_by_ip(sightings: list[_Sighting]) -> dict[str, int]:

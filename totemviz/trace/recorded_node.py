@@ -306,7 +306,11 @@ class NodeObserver:
         """Who joined and who left, as corosync computes it from the old rings in the commit token."""
         commit = self._commit
         if commit is None or commit.ring_id != ring:
-            return (members, ()) if members == (self.nodeid,) else ((), ())
+            if members != (self.nodeid,):
+                return (), ()  # it was up before the capture began
+            if self._installed is None:
+                return members, ()
+            return (), tuple(node for node in self._members if node != self.nodeid)
         old = _old_ring(commit, self.nodeid)
         old_rings = {node: entry.ring_id for node, entry in zip(commit.addr, commit.entries, strict=True)}
         same = {node for node in members if old_rings[node] == old}
