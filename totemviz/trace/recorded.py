@@ -119,7 +119,7 @@ def load_recording(
     cluster = _Cluster(sightings, len(paths))
     config = TotemConfig.derive(len(cluster.nodes), transport=Transport.KNET if summary.knet else Transport.UDPU)
     effective = dict(timeouts_ms) if timeouts_ms else _timeouts_ms(config)
-    epoch_ns = sightings[0].time_ns
+    epoch_ns = traffic.first_ns
     started = RunStarted(
         world="recorded",
         title=", ".join(Path(path).name for path in paths),
@@ -189,6 +189,7 @@ class _Traffic:
     def __init__(self) -> None:
         self._ports: dict[int, _Port] = {}
         self._captures: list[Capture] = []
+        self.first_ns = 0
 
     def read(self, number: int, capture: Capture) -> None:
         """Take in one file."""
@@ -247,7 +248,8 @@ class _Traffic:
         link_packets: Counter[str] = Counter()
         for port in ports:
             link_packets.update(port.knet)
-        duration_ns = max(port.last_ns for port in ports) - min(port.first_ns for port in ports)
+        self.first_ns = min(port.first_ns for port in ports)
+        duration_ns = max(port.last_ns for port in ports) - self.first_ns
         warnings = [warning for capture in self._captures for warning in capture.warnings]
         return sightings, Summary(
             frames=frames,
@@ -296,9 +298,9 @@ class _Cluster:
         parts: Counter[int] = Counter()
         total = 0
         for (source, target), count in pairs.items():
-            if self.node_at(target) != UNKNOWN:
+            if not ip_address(target).is_multicast:
                 total += count
-                parts.update(dict.fromkeys({self.node_at(source), self.node_at(target)}, count))
+                parts.update(dict.fromkeys({self.node_at(source), self.node_at(target)} - {UNKNOWN}, count))
         (first, most), (_, second) = (parts.most_common(2) + [(UNKNOWN, 0)] * 2)[:2]
         return first if most > second and most >= total * _OWNERS_PART else None
 

@@ -39,8 +39,9 @@ WHY_GATHER = "it sends joins; the reason is not in the capture"
 WHY_COMMIT = "it passes the commit token on for the first time"
 WHY_RECOVERY = "it passes the commit token on for the second time"
 WHY_OPERATIONAL = "the recovery counters of the tokens it sent"
-WHY_ORDINARY = "only an operational node sends this"
-WHY_ALREADY = "the ring was up before the capture began"
+WHY_ORDINARY = "it sends what only an operational member of the ring sends"
+WHY_NEIGHBOUR = "a neighbour sends what only members of an operational ring send"
+WHY_ALONE = "its line in a later commit token names this ring of its own"
 
 
 class _Visit(msgspec.Struct):
@@ -120,7 +121,7 @@ class NodeObserver:
                 self._hold_cancelled(message, draft)
             case wire.Mcast(encapsulated=wire.ORDINARY) | wire.MergeDetect():
                 if self._state == GONE and message.ring_id == self._ring:
-                    self._install(WHY_ALREADY, draft)
+                    self._install(WHY_NEIGHBOUR, draft)
 
     def _before(self, main: Draft, body: Observation | ProcessStarted, cause: Draft | None = None) -> Draft:
         return self._drafts.before(main, self.nodeid, body, cause)
@@ -222,7 +223,7 @@ class NodeObserver:
         else:
             self._rotations = 0
         if self._rotations == 2:
-            self._install(WHY_OPERATIONAL, draft)
+            self._install(WHY_OPERATIONAL, draft, self._passed)
 
     def _hold_cancelled(self, message: wire.HoldCancel, draft: Draft) -> None:
         if self._visit is not None and message.ring_id == self._ring:
@@ -236,11 +237,10 @@ class NodeObserver:
         if mcast.encapsulated == wire.ORDINARY:
             self._operates(mcast.ring_id, draft)
 
-    def _operates(self, ring: RingId, draft: Draft) -> None:
+    def _operates(self, ring: RingId, draft: Draft, why: str = WHY_ORDINARY) -> None:
         """A message that only an operational member of ``ring`` sends."""
         if self._state == OPERATIONAL and self._ring == ring:
             return
-        why = WHY_ORDINARY if self._ring == ring else WHY_ALREADY
         if self._ring != ring:
             self._follow(ring)
         self._install(why, draft)
@@ -269,7 +269,7 @@ class NodeObserver:
     def _was_alone(self, ring: RingId | None, draft: Draft) -> None:
         """Before it met the others it may have been a ring of one that sent nothing: told late, but told."""
         if self.full and ring is not None and ring != self._installed and self._facts.was_alone(ring):
-            self._operates(ring, draft)
+            self._operates(ring, draft, WHY_ALONE)
 
     def _commit_sent(self, commit: wire.CommitToken, draft: Draft) -> None:
         ring, first_round = commit.ring_id, commit.token_seq <= len(commit.addr)
@@ -288,12 +288,14 @@ class NodeObserver:
         self._commit = commit
         draft.blame(self._before(draft, StateEntered(self._state, UNKNOWN, why, ring, commit.addr, ()), cause))
 
-    def _install(self, why: str, draft: Draft) -> None:
+    def _install(self, why: str, draft: Draft, cause: Draft | None = None) -> None:
         ring = self._ring
         assert ring is not None
         members = self._facts.members(ring) or ()
+        if self.full and ring.rep == self.nodeid and not self._facts.on_wire(ring):
+            members = (self.nodeid,)  # its token never leaves the node
         self._state = OPERATIONAL
-        entered = self._before(draft, StateEntered(OPERATIONAL, UNKNOWN, why, ring, members, ()))
+        entered = self._before(draft, StateEntered(OPERATIONAL, UNKNOWN, why, ring, members, ()), cause)
         if not (members and self.full):
             return
         joined, left = self._changes(ring, members)

@@ -75,11 +75,16 @@ class RingFacts:
         """
         return entry.high_delivered > 0 or entry.ring_id.seq > self._alone_join_seq.get(node, entry.ring_id.seq)
 
+    def on_wire(self, ring_id: RingId) -> bool:
+        """Whether a token of this ring was seen."""
+        ring = self._rings.get(ring_id)
+        return ring is not None and ring.on_wire
+
     def members(self, ring_id: RingId) -> tuple[int, ...] | None:
         """The members in ring order, None if the recording does not tell."""
         ring = self._rings.get(ring_id)
         if ring is None or not ring.on_wire:
-            return (ring_id.rep,)
+            return None
         if ring.committed:
             return ring.committed
         return tuple(sorted(ring.actors)) if len(ring.actors) == ring.size else None
@@ -89,5 +94,4 @@ class RingFacts:
 
         It may have left no other trace: it can be short, and with knet nothing is sent before a link is up.
         """
-        ring = self._rings.get(ring_id)
-        return ring_id in self._old_rings and (ring is None or not ring.on_wire)
+        return ring_id in self._old_rings and not self.on_wire(ring_id)
