@@ -308,20 +308,23 @@ class _Cluster:
 def _nodes_by_ip(sightings: list[_Sighting]) -> dict[str, int]:
     """Addresses of the nodes, by majority.
 
-    An mcast proves nothing, any node may resend another's; and target ids are not initialised on UDPU (sheet §3.1).
+    An mcast says who made it, but any node may resend it, so it counts only for an address that sends nothing else.
+    The target ids in the header do not count at all: they are not initialised on UDPU (sheet §3.1).
     """
-    votes: dict[str, Counter[int]] = {}
+    sure: dict[str, Counter[int]] = {}
+    likely: dict[str, Counter[int]] = {}
     for sighting in sightings:
+        votes = sure
         match sighting.message:
             case wire.Token(nodeid=nodeid) | wire.CommitToken(nodeid=nodeid) | wire.HoldCancel(nodeid=nodeid):
                 pass
             case wire.Join(system_from=nodeid) | wire.MergeDetect(system_from=nodeid):
                 pass
-            case _:
-                nodeid = sighting.host
-        if nodeid:
-            votes.setdefault(sighting.source_ip, Counter())[nodeid] += 1
-    return {address: counter.most_common(1)[0][0] for address, counter in sorted(votes.items())}
+            case wire.Mcast(system_from=originator):
+                nodeid = sighting.host or originator
+                votes = sure if sighting.host else likely
+        votes.setdefault(sighting.source_ip, Counter())[nodeid] += 1
+    return {address: counter.most_common(1)[0][0] for address, counter in sorted({**likely, **sure}.items())}
 
 
 def _mentioned(sightings: list[_Sighting]) -> set[int]:

@@ -6,6 +6,7 @@ import msgspec
 
 from totemviz.totem import wire
 from totemviz.totem.effects import RingId
+from totemviz.trace.events import UNKNOWN
 
 
 def newer(token_seq: int, than: int) -> bool:
@@ -59,7 +60,8 @@ class RingFacts:
         ring.actors.add(source)
         if isinstance(message, wire.Token):
             ring.on_wire = True
-            ring.actors.add(target)
+            if target != UNKNOWN:
+                ring.actors.add(target)
             key = target, message.ring_id
             last = self._last_token.get(key)
             if last is None or newer(message.token_seq, last):
