@@ -472,16 +472,35 @@ def test_another_port(tmp_path: Path) -> None:
     assert film.load().summary.decoded == 1
 
 
-@pytest.mark.parametrize(("port", "words"), [(5405, "encrypted: "), (53, "no totemsrp message in it")])
-def test_nothing_to_replay(tmp_path: Path, port: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("port", "payload", "words"),
+    [
+        (5405, bytes(range(200, 256)) * 2, "encrypted: "),
+        (53, bytes(range(200, 256)) * 2, "no totemsrp message in it"),
+        (5405, b"\x01\x81\x00\x01" + bytes(22), "nothing but knet's own pings"),
+    ],
+)
+def test_nothing_to_replay(tmp_path: Path, port: int, payload: bytes, words: str) -> None:
     film = Film(tmp_path / "a")
-    film.raw(0, 1, 2, bytes(range(200, 256)) * 2, port)
+    film.raw(0, 1, 2, payload, port)
     with pytest.raises(CaptureError) as caught:
         film.load()
     assert str(caught.value).startswith(f"{tmp_path / 'a'}: {words}")
     assert "\n" not in str(caught.value)
     with pytest.raises(CaptureError, match="no capture given"):
         load_recording([])
+
+
+def test_a_capture_with_a_short_snap_length(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 40, 101)
+    udp = dpkt.udp.UDP(sport=1, dport=5405, ulen=65, data=token(1, 1).encode())
+    packet = bytes(dpkt.ip.IP(src=ADDRESS[1], dst=ADDRESS[2], p=17, len=85, data=udp))
+    path.write_bytes(head + struct.pack("<IIII", 1, 0, 40, 85) + packet[:40])
+    with pytest.raises(
+        CaptureError, match=r"a: frame 1: only 40 of 85 bytes were captured; capture with tcpdump -s 0$"
+    ):
+        load_recording([path])
 
 
 def knet_slice(host: int, seq: int, data: bytes, slices: int = 1, number: int = 0, method: int = 0) -> bytes:

@@ -50,6 +50,7 @@ _OWNERS_PART = 0.9
 _ENCRYPTED = (
     "encrypted: no totemsrp message can be read; capture with secauth off, or crypto_cipher and crypto_hash none"
 )
+_ONLY_LINKS = "nothing but knet's own pings: no link was up; capture longer, or on a node whose links are up"
 _NO_CLUSTER = (
     f"no totemsrp message in it (UDP port {DEFAULT_PORT} by default); capture on a cluster link: tcpdump -s 0 -w"
 )
@@ -230,11 +231,9 @@ class _Traffic:
 
     def result(self, files: list[str]) -> tuple[list[_Sighting], Summary]:
         """The messages in order of time, and the figures without memberships. Raises CaptureError if there are none."""
-        carrying = any(port.sightings for port in self._ports.values())
-        if not carrying:
-            suspicious = self._ports.get(DEFAULT_PORT)
-            raise CaptureError(f"{', '.join(files)}: {_ENCRYPTED if suspicious else _NO_CLUSTER}")
-        spare_links = {number for number, port in self._ports.items() if port.knet and not port.undecoded}
+        if not any(port.sightings for port in self._ports.values()):
+            raise CaptureError(self._why_nothing(files))
+        spare_links = {number for number, port in self._ports.items() if port.knet["ping"] and port.knet["pong"]}
         chosen = {number for number, port in self._ports.items() if port.sightings} | spare_links
         ports = [self._ports[number] for number in sorted(chosen)]
         sightings = [sighting for port in ports for sighting in port.sightings]
@@ -261,6 +260,15 @@ class _Traffic:
             knet=dict(sorted(link_packets.items())),
             warnings=warnings,
         )
+
+    def _why_nothing(self, files: list[str]) -> str:
+        """One line that names file, place if there is one, and mend."""
+        for capture in self._captures:
+            for broken in capture.broken:
+                return f"{broken.file}: frame {broken.frame}: {broken.reason}"
+        port = self._ports.get(DEFAULT_PORT)
+        reason = _NO_CLUSTER if port is None else _ONLY_LINKS if port.knet else _ENCRYPTED
+        return f"{', '.join(files)}: {reason}"
 
     def _broken(self, ports: set[int], members: set[str]) -> Iterable[Undecoded]:
         """Incomplete datagrams of the cluster; without the part that has the ports, the addresses must do."""

@@ -13,7 +13,8 @@ LINK_TYPES = {0x81: "ping", 0x82: "pong", 0x83: "pmtud", 0x84: "pmtud_reply"}
 """What the link layer says to itself; nothing of it reaches Totem."""
 
 _DATA_HEADER = struct.Struct(">BBHBBHBBBBBb")
-_COMMON_SIZE = 6
+_LINK_SIZE_MIN = 9
+_PINGS, _PING_SIZE = (0x81, 0x82), 26
 
 Key: TypeAlias = tuple[str, str, int]
 
@@ -35,9 +36,12 @@ class Packet(msgspec.Struct, frozen=True, gc=False):
 
 def is_knet(payload: bytes) -> bool:
     """Whether this looks like a knet header without encryption."""
-    if len(payload) < _COMMON_SIZE or payload[0] != VERSION:
+    if len(payload) < _LINK_SIZE_MIN or payload[0] != VERSION:
         return False
-    return payload[1] in LINK_TYPES or (payload[1] == DATA and len(payload) > _DATA_HEADER.size)
+    kind = payload[1]
+    if kind in _PINGS:
+        return len(payload) == _PING_SIZE
+    return kind in LINK_TYPES or (kind == DATA and len(payload) > _DATA_HEADER.size)
 
 
 def unpack(payload: bytes) -> Packet:
