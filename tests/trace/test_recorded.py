@@ -286,12 +286,17 @@ def test_memberships_are_those_of_the_log(path: Path) -> None:
         quiet = event.body.members == (node,) and "knet" in path.parent.name  # nothing is sent before a link is up
         assert -1 * MS < late_ns < (3000 * MS if quiet else 10 * MS)
     assert not [e for e in recording.timeline if isinstance(e.body, MembershipInstalled) and e.node != node]
+    check_timeline(recording)
 
 
 @needs_traces
-@pytest.mark.parametrize("path", captures(), ids=lambda path: f"{path.parent.name}-{path.name[:4]}")
-def test_every_capture_obeys(path: Path) -> None:
-    check_timeline(load_recording([path]))
+@pytest.mark.parametrize("folder", sorted({path.parent for path in captures()}), ids=lambda folder: folder.name)
+def test_all_nodes_together(folder: Path) -> None:
+    paths = sorted(folder.glob("pve*.pcap*"))
+    together = load_recording(paths)
+    check_timeline(together)
+    for node, path in enumerate(paths, start=1):
+        assert memberships(together, node) == memberships(load_recording([path]), node)
 
 
 # --------------------------------------------------------------------------------------------------- made up
@@ -523,6 +528,26 @@ def test_knet_slices(tmp_path: Path) -> None:
         (5, "knet fragment 3 of 2 makes no sense"),
     ]
     assert recording.summary.frames - recording.summary.decoded == 3
+
+
+def test_two_nodes_one_file(tmp_path: Path) -> None:
+    """Both have a part in every frame, so both are followed, and what reached them is inferred."""
+    film = Film(tmp_path / "a")
+    for turn in range(3):
+        film.send(turn, 1, [2], token(1, 10 + 2 * turn))
+        film.send(turn + 0.5, 2, [1], token(2, 11 + 2 * turn))
+    film.send(10, 1, [2], MergeDetect(1, 0, 1, RING))
+    recording = film.load()
+    check_timeline_of_the_wire(recording)
+    assert [m.members for m in recording.summary.memberships] == [(1, 2), (1, 2)]
+    assert len(bodies(recording, TokenReceived, 2)) == 3
+
+
+def check_timeline_of_the_wire(recording: Recording) -> None:
+    received = [e for e in recording.timeline if isinstance(e.body, DatagramReceived)]
+    assert received
+    assert all(e.inferred for e in received)
+    assert not any(e.inferred for e in recording.timeline if isinstance(e.body, DatagramSent))
 
 
 def test_counters_around_the_end_of_32_bits() -> None:

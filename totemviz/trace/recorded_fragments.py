@@ -1,4 +1,4 @@
-"""IP fragments put together again. dpkt and the kernel's capture give them one by one, as they were on the wire.
+"""IP fragments put together again: a capture has them one by one, as they were on the wire.
 
 Overlaps are safe in the sense of RFC 5722: bytes seen twice must agree, otherwise the whole datagram is refused.
 """
