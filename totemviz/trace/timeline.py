@@ -84,9 +84,7 @@ class Timeline(Sequence[Event]):
                         f"{path}:{number}: not an event ({error}); is this a file written by --out?"
                     ) from None
                 if event.id != len(events) or event.cause >= event.id:
-                    raise TimelineError(
-                        f"{path}:{number}: event {event.id} is out of place; lines are missing or mixed"
-                    )
+                    raise TimelineError(f"{path}:{number}: event {event.id} is out of place; lines are missing or mixed")
                 events.append(event)
         return timeline
 
