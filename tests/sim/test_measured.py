@@ -134,14 +134,16 @@ def test_restarted_node_is_back_in_under_a_second() -> None:
 )
 def test_stopped_daemon(stop_s: float, lost: bool) -> None:
     """measured.md §3: below the token timeout nothing happens; at 5 s the ring breaks and forms again with all three."""
-    # every token waits at the stopped node, so the timeout counts from the last one before the stop
-    world = run(20, Pause(at=seconds(5.4), node=2, duration=seconds(stop_s)), host_model=HostModel.MEASURED)
+    probe = run(6, host_model=HostModel.MEASURED)
+    visit = next(event.time_ns for event, _ in found(probe.timeline, TokenReceived, node=2, after_s=5))
+    stop_at = seconds(visit / 1e9 + 0.001)
+    world = run(20, Pause(at=stop_at, node=2, duration=seconds(stop_s)), host_model=HostModel.MEASURED)
     rings = found(world.timeline, MembershipInstalled, after_s=5)
     assert bool(rings) == lost
     if lost:
         assert {body.members for _, body in rings} == {(1, 2, 3)}
         assert all(body.left == () for _, body in rings)
-        woken = 5.4e9 + stop_s * 1e9
+        woken = stop_at + stop_s * 1e9
         assert max(event.time_ns for event, _ in rings) - woken < 10 * MS
 
 
