@@ -103,7 +103,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
 def replay(files: tuple[str, ...], as_json: bool, transcript: bool) -> None:
     """Look at a recording of a real cluster (captures of its corosync traffic), or at a run saved with --out."""
     with _readable_errors():
-        timeline, summary, undecoded = _load_recording([Path(file) for file in files])
+        timeline, summary = _load_recording([Path(file) for file in files])
         if as_json:
             click.echo(summary)
         elif transcript:
@@ -113,7 +113,6 @@ def replay(files: tuple[str, ...], as_json: bool, transcript: bool) -> None:
             from totemviz.tui import run_cockpit
 
             run_cockpit(Session(timeline))
-        del undecoded
 
 
 @cli.command()
@@ -249,8 +248,8 @@ def _print_transcript(timeline: Timeline, kinds: tuple[str, ...], nodes: tuple[i
         click.echo(text)
 
 
-def _load_recording(paths: list[Path]) -> tuple[Timeline, bytes, int]:
-    """The timeline of captures or of one saved run, the summary as JSON, and how many datagrams did not decode."""
+def _load_recording(paths: list[Path]) -> tuple[Timeline, bytes]:
+    """The timeline of captures or of one saved run, and its summary as JSON."""
     import msgspec
 
     from totemviz.trace.timeline import Timeline
@@ -264,7 +263,7 @@ def _load_recording(paths: list[Path]) -> tuple[Timeline, bytes, int]:
             raise BadInput(f"{paths[1]}: a saved run is looked at alone; give one .jsonl file")
         timeline = Timeline.load(paths[0])
         last_ns = timeline[-1].time_ns if len(timeline) else 0
-        return timeline, msgspec.json.encode(summarise(timeline, last_ns, 0.0)), 0
+        return timeline, msgspec.json.encode(summarise(timeline, last_ns, 0.0))
 
     from totemviz.trace.recorded import load_recording
 
@@ -272,9 +271,9 @@ def _load_recording(paths: list[Path]) -> tuple[Timeline, bytes, int]:
     total = sum(path.stat().st_size for path in paths)
     with click.progressbar(length=total, label="reading", file=sys.stderr, hidden=hidden) as bar:
         recording = load_recording(paths, progress=lambda done, _total: bar.update(max(0, done - bar.pos)))
-    for warning in recording.warnings:
+    for warning in recording.summary.warnings:
         click.echo(warning, err=True)
-    return recording.timeline, msgspec.json.encode(recording.summary), len(recording.summary.undecoded)
+    return recording.timeline, msgspec.json.encode(recording.summary)
 
 
 # -------------------------------------------------------------------------------------------------------------- errors
@@ -285,11 +284,12 @@ def _readable_errors() -> Iterator[None]:
     """Turn what a user can cause into ``BadInput`` with one line."""
     from totemviz.corosync.conf import ConfError
     from totemviz.sim.scenario import ScenarioError
+    from totemviz.trace.capture import CaptureError
     from totemviz.trace.timeline import TimelineError
 
     try:
         yield
-    except (ScenarioError, ConfError, TimelineError) as error:
+    except (ScenarioError, ConfError, TimelineError, CaptureError) as error:
         raise BadInput(str(error)) from None
     except OSError as error:
         name = error.filename if error.filename is not None else "file"

@@ -114,7 +114,9 @@ def test_clean_leave_needs_no_timeout() -> None:
 
 
 def test_dropped_token_costs_one_retransmit_timeout() -> None:
-    world = run(12, DropToken(at=seconds(5)), host_model=HostModel.MEASURED)
+    # in a ring that turns freely; a held token's retransmit timer has already run for the hold time
+    write = Write(at=seconds(5), node=1, path="x.cfg", content="")
+    world = run(12, write, DropToken(at=seconds(5.001)), host_model=HostModel.MEASURED)
     assert found(world.timeline, MembershipInstalled, after_s=5) == []
     ((drop, body),) = found(world.timeline, ev.DatagramDropped, after_s=5)
     assert body.why == "dropped by hand"
