@@ -124,9 +124,7 @@ def test_options(votes: list[int], options: list[str], steps: list[tuple[list[in
 def test_waiting_for_all_is_said() -> None:
     bus = Bus(cluster([1, 1, 1], "wait_for_all: 1"))
     bus.settle(1, 2)
-    assert (
-        "notice VOTEQ Waiting for all cluster members. Current votes: 2 expected_votes: 3" in bus.lines(1, "VOTEQ")
-    )
+    assert "notice VOTEQ Waiting for all cluster members. Current votes: 2 expected_votes: 3" in bus.lines(1, "VOTEQ")
 
 
 def test_an_inquorate_node_adopts_the_expected_votes_of_a_quorate_one() -> None:

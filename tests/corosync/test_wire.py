@@ -120,7 +120,9 @@ def test_recorded_fields() -> None:
 
 def test_memory_of_a_client_in_the_gaps_is_kept() -> None:
     (message,) = {
-        message for name, message in recorded() if name == "ProcJoin" and decode_message(message)[1].padding  # type: ignore[union-attr]
+        message
+        for name, message in recorded()
+        if name == "ProcJoin" and decode_message(message)[1].padding  # type: ignore[union-attr]
     }
     _, decoded = decode_message(message)
     assert isinstance(decoded, ProcJoin)
