@@ -88,7 +88,7 @@ def test_the_views_are_logged_before_the_membership_and_the_completion_comes_las
         or isinstance(output, MembershipInstalled | QuorumChanged | SyncCompleted)
     ]
     assert told == [
-        "Corosync Cluster Engine 3.1.9 starting up",
+        "Corosync Cluster Engine 3.1.7 starting up",
         "Using quorum provider corosync_votequorum",
         "Sync members[3]: 1 2 3",
         "Sync joined[3]: 1 2 3",

@@ -17,7 +17,7 @@ from totemviz.corosync.daemon import Daemon, DaemonOutput
 from totemviz.corosync.decoders import decode_message
 from totemviz.corosync.effects import CpgError
 from totemviz.corosync.wire import CpgMcast, JoinList, ProcJoin, ProcLeave
-from totemviz.totem.effects import ConfigurationChange, Deliver, Log, Output, RingId, TokenSent, TotemTimer
+from totemviz.totem.effects import ConfigurationChange, Deliver, Level, Log, Output, RingId, TokenSent, TotemTimer
 
 DATA = Path(__file__).parent / "data"
 SUBSYSTEMS = ("MAIN", "SERV", "SYNC", "CPG", "QUORUM", "VOTEQ", "CMAP")
@@ -113,3 +113,34 @@ def test_a_recorded_node_is_shadowed_line_by_line_and_byte_by_byte() -> None:
     assert shadow.lines() == (DATA / "partition-pve3.log").read_text().splitlines()
     assert shadow.compared == 56
     assert not shadow.ring.submitted
+
+
+def test_start_and_stop_are_logged_as_recorded() -> None:
+    ring = StandInRing(1)
+    daemon = Daemon(1, load(DATA / "lab-3-nodes-udpu.conf"), ring, StandInReassembler())
+    outputs = daemon.start(0) + daemon.expire(0, TotemTimer.STARTUP) + daemon.shutdown(0)
+    lines = [
+        f"{line.level} {line.subsystem} {line.text}"
+        for line in outputs
+        if isinstance(line, Log) and line.subsystem != "TOTEM"
+    ]
+    assert lines == (DATA / "start-stop-pve1.log").read_text().splitlines()
+
+
+def test_the_services_come_up_behind_the_ring_id() -> None:
+    """The line that tells the ring id precedes the first engine, what the ring does next follows the last."""
+
+    class Ring(StandInRing):
+        def expire(self, now_ns: int, timer: str) -> list[Output]:
+            return [
+                Log(Level.NOTICE, "TOTEM", "The network interface [10.77.0.1] is now up."),
+                Log(Level.DEBUG, "TOTEM", "Created or loaded sequence id 1.1 for this ring."),
+                Log(Level.DEBUG, "TOTEM", "entering GATHER state from 15(interface change)."),
+            ]
+
+    daemon = Daemon(1, load(DATA / "lab-3-nodes-udpu.conf"), Ring(1), StandInReassembler())
+    daemon.start(0)
+    texts = [output.text for output in daemon.expire(0, TotemTimer.STARTUP) if isinstance(output, Log)]
+    assert texts[1].startswith("Created or loaded")
+    assert texts[2] == "Service engine loaded: corosync configuration map access [0]"
+    assert texts[-1].startswith("entering GATHER")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from totemviz.totem.effects import Level, Log
 
-VERSION = "3.1.9"
+VERSION = "3.1.7"  # this and the features as recorded, from the package of Debian 12
 FEATURES = "dbus monitoring watchdog augeas systemd xmlconf vqsim nozzle snmp pie relro bindnow"
 
 SERVICES = {
