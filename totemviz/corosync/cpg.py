@@ -171,7 +171,7 @@ class Cpg:
         if not any(known.nodeid == source and known.group == message.group for known in self.processes):
             self._core.log(Level.WARNING, "CPG", "Unknown node -> we will not deliver message")
             return
-        group = message.group.decode("latin-1")
+        group = message.group.rstrip(b"\0").decode("latin-1")
         for connection in receivers:
             self._core.emit(CpgDelivered(connection.client, group, source, message.pid, message.payload, seq))
 
@@ -206,7 +206,9 @@ class Cpg:
                 connection.state = ConnectionState.JOIN_COMPLETED
         for connection in self._newest_first():
             if self._receives(connection, group):
-                self._core.emit(CpgConfchg(connection.client, group.decode("latin-1"), members, left, joined))
+                self._core.emit(
+                    CpgConfchg(connection.client, group.rstrip(b"\0").decode("latin-1"), members, left, joined)
+                )
 
     # -------------------------------------------------------------------------------------------------------- sync
 

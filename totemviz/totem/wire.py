@@ -258,7 +258,7 @@ _HOLD = _both("IQ")
 _RTR = (struct.Struct(">IQI"), struct.Struct("<IQI"))
 _ENTRY = (struct.Struct(">IQIII"), struct.Struct("<IQIII"))
 _MAGIC_LITTLE = struct.pack("<H", MAGIC)
-_MAGIC_BIG = struct.pack(">H", MAGIC)
+_MAGICS = (_MAGIC_LITTLE, struct.pack(">H", MAGIC))
 _HEADER_SIZE = 13
 
 
@@ -270,9 +270,10 @@ def decode(data: bytes, sender: str = "?") -> Message:
     if len(data) < _HEADER_SIZE:
         raise WireError(f"Message received from {sender} is too short...  Ignoring {len(data)}.")
     magic = data[:2]
-    if magic != _MAGIC_LITTLE and magic != _MAGIC_BIG:
+    if magic not in _MAGICS:
         raise WireError(
-            f"Message received from {sender} has bad magic number (probably sent by {_probable_sender(data)}).. Ignoring"
+            f"Message received from {sender} has bad magic number "
+            f"(probably sent by {_probable_sender(data)}).. Ignoring"
         )
     if data[2] != VERSION:
         raise WireError(f"Message received from {sender} has unsupported version {data[2]}... Ignoring")

@@ -1,0 +1,161 @@
+"""What a person can do to a cluster: typed commands, with the moment they take effect.
+
+Scenario + interventions is the whole save file. In a scenario's TOML each is a table ``[[interventions]]`` whose
+``action`` names the struct; ``at`` is the virtual time, ``after_event`` (written when a run is saved) the exact
+position in the timeline.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from totemviz.sim.units import Duration
+
+
+class Intervention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="action"):
+    """Base of all interventions. ``after_event`` -1: only the time counts."""
+
+    at: Duration = Duration(0)
+    after_event: int = -1
+
+    @property
+    def text(self) -> str:
+        """What was done, in words."""
+        raise NotImplementedError
+
+
+class Write(Intervention, frozen=True, kw_only=True, tag="write"):
+    """A program on ``node`` writes ``content`` to a file below /etc/pve, as the shell's ``echo … > path`` does.
+
+    ``count`` > 1 writes that many files, ``every`` apart; ``{n}`` in the path becomes their number.
+    """
+
+    node: int
+    path: str = "qemu-server/100.conf"
+    content: str = "cores: 2\nmemory: 2048\n"
+    count: int = 1
+    every: Duration = Duration(1_000_000_000)
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"write /etc/pve/{self.path} on node {self.node}" + (f", {self.count} times" if self.count > 1 else "")
+
+
+class StallDisk(Intervention, frozen=True, kw_only=True, tag="stall_disk"):
+    """The disk of ``node`` answers no sync for ``duration``."""
+
+    node: int
+    duration: Duration
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"stall the disk of node {self.node} for {self.duration}"
+
+
+class SetDisk(Intervention, frozen=True, kw_only=True, tag="set_disk"):
+    """Give ``node`` a disk of another profile; the data stays."""
+
+    node: int
+    profile: str
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"put /etc/pve of node {self.node} on a disk of kind {self.profile}"
+
+
+class Kill(Intervention, frozen=True, kw_only=True, tag="kill"):
+    """SIGKILL to corosync and pmxcfs on ``node`` (or only to ``process``)."""
+
+    node: int
+    process: str = ""
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"kill {self.process or 'corosync and pmxcfs'} on node {self.node}"
+
+
+class Restart(Intervention, frozen=True, kw_only=True, tag="restart"):
+    """Start whatever does not run on ``node``."""
+
+    node: int
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"start node {self.node} again"
+
+
+class Leave(Intervention, frozen=True, kw_only=True, tag="leave"):
+    """Stop pmxcfs and corosync on ``node`` the clean way (SIGTERM)."""
+
+    node: int
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"stop node {self.node} cleanly"
+
+
+class Pause(Intervention, frozen=True, kw_only=True, tag="pause"):
+    """SIGSTOP ``process`` on ``node``, SIGCONT after ``duration``."""
+
+    node: int
+    duration: Duration
+    process: str = "corosync"
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"stop {self.process} on node {self.node} for {self.duration}"
+
+
+class DropToken(Intervention, frozen=True, kw_only=True, tag="drop_token"):
+    """The next ``count`` tokens sent are lost on the wire."""
+
+    count: int = 1
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return "drop the next token" if self.count == 1 else f"drop the next {self.count} tokens"
+
+
+class DropMessage(Intervention, frozen=True, kw_only=True, tag="drop_message"):
+    """The next multicast message is lost on its way to ``target`` (0: to everybody else)."""
+
+    target: int = 0
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"drop the next message to {f'node {self.target}' if self.target else 'everybody'}"
+
+
+class Cut(Intervention, frozen=True, kw_only=True, tag="cut"):
+    """Cut every link between ``nodes`` and the rest of the cluster, both ways."""
+
+    nodes: tuple[int, ...]
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"cut {', '.join(map(str, self.nodes))} off from the rest"
+
+
+class Heal(Intervention, frozen=True, kw_only=True, tag="heal"):
+    """All links work again."""
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return "mend all links"
+
+
+class Loss(Intervention, frozen=True, kw_only=True, tag="loss"):
+    """From now on every link loses ``percent`` of the datagrams."""
+
+    percent: float
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"lose {self.percent:g} % of all datagrams"
+
+
+AnyIntervention: TypeAlias = (
+    Write | StallDisk | SetDisk | Kill | Restart | Leave | Pause | DropToken | DropMessage | Cut | Heal | Loss
+)

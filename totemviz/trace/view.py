@@ -1,0 +1,451 @@
+"""The fold: what a cluster looks like after some event. Everything a person sees is read from a ``ClusterView``.
+
+``ClusterView.apply`` takes events in order and knows nothing of schedulers or captures, so a simulation and a recording
+fold the same way. Numbers a recording cannot know stay ``UNKNOWN``. Use a ``Cursor`` (``totemviz.trace.cursor``) to
+look at any moment.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from totemviz.corosync import effects as corosync
+from totemviz.pmxcfs import effects as pmxcfs
+from totemviz.totem import effects as totem
+from totemviz.totem.config import MS
+from totemviz.trace import events as ev
+from totemviz.trace.events import Event, NodeInfo
+
+DCDB_GROUP = "pve_dcdb_v1"
+
+
+class Visit(msgspec.Struct):
+    """One token visit: what each of the four stages said. ``stage`` is the last one reached, 0 = not begun."""
+
+    node: int
+    number: int
+    started_ns: int
+    stage: int = 0
+    received: totem.TokenReceived | None = None
+    checked: totem.RetransmitChecked | None = None
+    multicast: totem.MessagesMulticast | None = None
+    passed: totem.TokenPassed | None = None
+    ordered: tuple[int, ...] = ()
+
+
+class TokenPlace(msgspec.Struct, frozen=True):
+    """Where the token is.
+
+    ``how``: ``none`` (no ring), ``at`` (being processed), ``held`` (by the representative), ``flying`` (node → target),
+    ``waiting`` (arrived at a blocked node), ``lost`` (dropped on its way, or its holder died).
+    """
+
+    how: str = "none"
+    node: int = 0
+    target: int = 0
+    since_ns: int = 0
+
+
+class Change(msgspec.Struct):
+    """One replicated operation of a write: where it has got to. The dicts map node id to the time it happened."""
+
+    call_id: int
+    operation: str
+    called_ns: int
+    queued_ns: int = -1
+    seq: int = -1
+    ordered_ns: int = -1
+    version: int = -1
+    result: int | None = None
+    delivered: dict[int, int] = {}
+    applied: dict[int, int] = {}
+    durable: dict[int, int] = {}
+
+
+class WriteView(msgspec.Struct):
+    """The journey of one write below /etc/pve (FUSE → CPG queue → ordered → delivered → applied → durable)."""
+
+    write: int
+    node: int
+    path: str
+    size: int
+    started_ns: int
+    finished_ns: int = -1
+    result: int | None = None
+    changes: list[Change] = []
+
+
+class NodeView(msgspec.Struct):
+    """One node as known at the cursor."""
+
+    info: NodeInfo
+    token_ms: int
+    corosync_alive: bool = False
+    pmxcfs_alive: bool = False
+    state: str = ""
+    state_text: str = ""
+    state_since_ns: int = 0
+    ring_id: totem.RingId | None = None
+    members: tuple[int, ...] = ()
+    proc: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
+    aru: int = ev.UNKNOWN
+    seq: int = ev.UNKNOWN
+    queue: int = ev.UNKNOWN
+    token_deadline_ns: int = -1
+    blocked_since_ns: int = -1
+    blocked_why: str = ""
+    blocked_processes: tuple[str, ...] = ()
+    waiting: int = 0
+    disk: str = ""
+    stalled_until_ns: int = -1
+    fsync_since_ns: int = -1
+    fsync_file: str = ""
+    last_fsync_ns: int = -1
+    fsyncs: int = 0
+    dcdb_mode: str = ""
+    quorate: bool | None = None
+    votes: int = ev.UNKNOWN
+    expected_votes: int = ev.UNKNOWN
+    version: int = ev.UNKNOWN
+    durable_version: int = ev.UNKNOWN
+
+
+class ClusterView:
+    """The cluster after the events applied so far."""
+
+    def __init__(self) -> None:
+        self.time_ns = 0
+        self.event_id = -1
+        self.run: ev.RunStarted | None = None
+        self.nodes: dict[int, NodeView] = {}
+        self.token = TokenPlace()
+        self.visit: Visit | None = None
+        self.visits = 0
+        self.writes: dict[int, WriteView] = {}
+        self.cut_links: dict[tuple[int, int], ev.LinkChanged] = {}
+        self.last: Event | None = None
+        self._change_by_call: dict[tuple[int, int], Change] = {}
+        self._change_by_count: dict[tuple[int, int], Change] = {}
+        self._change_by_event: dict[int, Change] = {}
+        self._change_by_number: dict[tuple[int, int], Change] = {}
+        self._not_durable: dict[int, list[Change]] = {}
+
+    def copy(self) -> ClusterView:
+        """An independent view of the same moment."""
+        return copy.deepcopy(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ClusterView:
+        """Events are frozen and shared; what changes is copied."""
+        clone = ClusterView.__new__(ClusterView)
+        memo[id(self)] = clone
+        clone.__dict__.update(self.__dict__)
+        clone.nodes = {nodeid: copy.copy(node) for nodeid, node in self.nodes.items()}
+        clone.visit = copy.copy(self.visit)
+        changes: dict[int, Change] = {}
+
+        def twin(change: Change) -> Change:
+            found = changes.get(id(change))
+            if found is None:
+                found = changes[id(change)] = msgspec.structs.replace(
+                    change,
+                    delivered=dict(change.delivered),
+                    applied=dict(change.applied),
+                    durable=dict(change.durable),
+                )
+            return found
+
+        clone.writes = {
+            number: msgspec.structs.replace(write, changes=[twin(change) for change in write.changes])
+            for number, write in self.writes.items()
+        }
+        clone.cut_links = dict(self.cut_links)
+        clone._change_by_call = {key: twin(change) for key, change in self._change_by_call.items()}
+        clone._change_by_count = {key: twin(change) for key, change in self._change_by_count.items()}
+        clone._change_by_event = {key: twin(change) for key, change in self._change_by_event.items()}
+        clone._change_by_number = {key: twin(change) for key, change in self._change_by_number.items()}
+        clone._not_durable = {key: [twin(change) for change in waiting] for key, waiting in self._not_durable.items()}
+        return clone
+
+    # ------------------------------------------------------------------------------------------------------ the fold
+
+    def apply(self, event: Event) -> None:
+        """Take the next event."""
+        self.time_ns = event.time_ns
+        self.event_id = event.id
+        self.last = event
+        handler = _HANDLERS.get(type(event.body))
+        if handler is not None:
+            handler(self, event, event.body)
+
+    def _node(self, event: Event) -> NodeView:
+        node = self.nodes.get(event.node)
+        if node is None:  # a recording may meet a node that its start did not name
+            info = NodeInfo(event.node, f"node{event.node}")
+            node = self.nodes[event.node] = NodeView(info, self._token_ms())
+        return node
+
+    def _token_ms(self) -> int:
+        return self.run.timeouts_ms.get("token", 0) if self.run else 0
+
+    def _arm_token_timer(self, node: NodeView) -> None:
+        node.token_deadline_ns = self.time_ns + node.token_ms * MS
+
+    def _run_started(self, event: Event, body: ev.RunStarted) -> None:
+        self.run = body
+        for info in body.nodes:
+            self.nodes[info.nodeid] = NodeView(info, body.timeouts_ms.get("token", 0), disk=info.disk)
+
+    # token
+
+    def _token_received(self, event: Event, body: totem.TokenReceived) -> None:
+        node = self._node(event)
+        self.visits += 1
+        self.visit = Visit(event.node, self.visits, event.time_ns, 1, body)
+        self.token = TokenPlace("at", event.node, 0, event.time_ns)
+        node.seq = body.seq
+        node.aru = body.my_aru
+        self._arm_token_timer(node)
+
+    def _current_visit(self, event: Event) -> Visit | None:
+        visit = self.visit
+        return visit if visit is not None and visit.node == event.node else None
+
+    def _retransmit_checked(self, event: Event, body: totem.RetransmitChecked) -> None:
+        if visit := self._current_visit(event):
+            visit.checked = body
+            visit.stage = 2
+
+    def _message_ordered(self, event: Event, body: totem.MessageOrdered) -> None:
+        if visit := self._current_visit(event):
+            visit.ordered = (*visit.ordered, body.seq)
+        for number in body.numbers:
+            change = self._change_by_number.pop((event.node, number), None)
+            if change is not None:
+                change.seq = body.seq
+                change.ordered_ns = event.time_ns
+
+    def _messages_multicast(self, event: Event, body: totem.MessagesMulticast) -> None:
+        self._node(event).queue = body.queued
+        if visit := self._current_visit(event):
+            visit.multicast = body
+            visit.stage = 3
+
+    def _token_passed(self, event: Event, body: totem.TokenPassed) -> None:
+        node = self._node(event)
+        node.aru = body.my_aru
+        node.seq = body.seq
+        if visit := self._current_visit(event):
+            visit.passed = body
+            visit.stage = 4
+        if body.held:
+            self.token = TokenPlace("held", event.node, body.successor, event.time_ns)
+
+    def _datagram_sent(self, event: Event, body: ev.DatagramSent) -> None:
+        if body.kind == "orf_token" and self.token.node == event.node:
+            self.token = TokenPlace("flying", event.node, body.target, event.time_ns)
+
+    def _datagram_dropped(self, event: Event, body: ev.DatagramDropped) -> None:
+        if body.kind == "orf_token" and self.token.how == "flying" and self.token.target == body.target:
+            self.token = TokenPlace("lost", body.source, body.target, event.time_ns)
+
+    def _datagram_queued(self, event: Event, body: ev.DatagramQueued) -> None:
+        node = self._node(event)
+        node.waiting += 1
+        if body.kind == "orf_token" and self.token.how == "flying" and self.token.target == event.node:
+            self.token = TokenPlace("waiting", event.node, 0, event.time_ns)
+
+    # membership
+
+    def _state_entered(self, event: Event, body: totem.StateEntered) -> None:
+        node = self._node(event)
+        node.state = body.state
+        node.state_text = body.text
+        node.state_since_ns = event.time_ns
+        node.ring_id = body.ring_id
+        node.proc = body.proc
+        node.failed = body.failed
+        node.corosync_alive = True
+        if body.state == "GATHER":
+            node.token_deadline_ns = -1
+        else:
+            self._arm_token_timer(node)
+        if body.state != "OPERATIONAL" and self.token.node in (0, event.node):
+            self.token = TokenPlace("none", 0, 0, event.time_ns)
+
+    def _membership_installed(self, event: Event, body: totem.MembershipInstalled) -> None:
+        node = self._node(event)
+        node.ring_id = body.ring_id
+        node.members = body.members
+        node.corosync_alive = True
+
+    # daemons and hosts
+
+    def _process_started(self, event: Event, body: ev.ProcessStarted) -> None:
+        node = self._node(event)
+        if body.process == "pmxcfs":
+            node.pmxcfs_alive = True
+        else:
+            node.corosync_alive = True
+            node.state, node.state_text, node.state_since_ns = "STARTING", "links are coming up", event.time_ns
+
+    def _process_killed(self, event: Event, body: ev.ProcessKilled) -> None:
+        node = self._node(event)
+        if body.process == "pmxcfs":
+            node.pmxcfs_alive = False
+            node.dcdb_mode = ""
+            return
+        node.corosync_alive = False
+        node.state, node.state_text, node.state_since_ns = "DOWN", "killed", event.time_ns
+        node.token_deadline_ns = -1
+        node.members = ()
+        node.ring_id = None
+        node.quorate = None
+        if self.token.node == event.node and self.token.how in ("at", "held", "waiting"):
+            self.token = TokenPlace("lost", event.node, 0, event.time_ns)
+
+    def _process_blocked(self, event: Event, body: ev.ProcessBlocked) -> None:
+        node = self._node(event)
+        node.blocked_since_ns = event.time_ns
+        node.blocked_why = body.why
+        node.blocked_processes = body.processes
+
+    def _process_resumed(self, event: Event, body: ev.ProcessResumed) -> None:
+        node = self._node(event)
+        node.blocked_since_ns = -1
+        node.blocked_why = ""
+        node.blocked_processes = ()
+        node.waiting = 0
+
+    def _fsync_started(self, event: Event, body: ev.FsyncStarted) -> None:
+        node = self._node(event)
+        node.fsync_since_ns = event.time_ns
+        node.fsync_file = body.file
+        node.fsyncs += 1
+
+    def _fsync_finished(self, event: Event, body: ev.FsyncFinished) -> None:
+        node = self._node(event)
+        node.fsync_since_ns = -1
+        node.last_fsync_ns = body.took_ns
+        if body.process == "pmxcfs":
+            node.durable_version = node.version
+            for change in self._not_durable.pop(event.node, ()):
+                change.durable[event.node] = event.time_ns
+
+    def _disk_changed(self, event: Event, body: ev.DiskChanged) -> None:
+        node = self._node(event)
+        node.disk = body.profile
+        node.stalled_until_ns = event.time_ns + body.stall_ns if body.stall_ns else -1
+
+    def _link_changed(self, event: Event, body: ev.LinkChanged) -> None:
+        key = (body.source, body.target)
+        if body.cut or body.loss_percent:
+            self.cut_links[key] = body
+        else:
+            self.cut_links.pop(key, None)
+
+    # above the ring
+
+    def _quorum_changed(self, event: Event, body: corosync.QuorumChanged) -> None:
+        node = self._node(event)
+        node.quorate = body.quorate
+        node.votes = body.votes
+        node.expected_votes = body.expected_votes
+
+    def _dfsm_mode_changed(self, event: Event, body: pmxcfs.DfsmModeChanged) -> None:
+        if body.machine == "dcdb":
+            self._node(event).dcdb_mode = body.mode
+
+    # writes
+
+    def _write_started(self, event: Event, body: ev.WriteStarted) -> None:
+        self.writes[body.write] = WriteView(body.write, event.node, body.path, body.size, event.time_ns)
+
+    def _system_called(self, event: Event, body: ev.SystemCalled) -> None:
+        change = Change(body.call_id, body.operation, event.time_ns)
+        self.writes[body.write].changes.append(change)
+        self._change_by_call[event.node, body.call_id] = change
+
+    def _change_queued(self, event: Event, body: pmxcfs.ChangeQueued) -> None:
+        change = self._change_by_call.get((event.node, body.call_id))
+        if change is not None:
+            change.queued_ns = event.time_ns
+            self._change_by_count[event.node, body.count] = change
+            self._change_by_event[event.id] = change
+
+    def _message_submitted(self, event: Event, body: totem.MessageSubmitted) -> None:
+        node = self._node(event)
+        node.queue = max(node.queue, 0) + 1
+        change = self._change_by_event.pop(event.cause, None)
+        if change is not None:
+            self._change_by_number[event.node, body.number] = change
+
+    def _cpg_delivered(self, event: Event, body: corosync.CpgDelivered) -> None:
+        if body.group != DCDB_GROUP or body.payload[:2] != b"\0\0":
+            return
+        count = int.from_bytes(body.payload[16:24], "little")
+        change = self._change_by_count.get((body.nodeid, count))
+        if change is not None:
+            change.delivered[event.node] = event.time_ns
+
+    def _change_applied(self, event: Event, body: pmxcfs.ChangeApplied) -> None:
+        node = self._node(event)
+        node.version = body.version
+        change = self._change_by_count.get((body.nodeid, body.count))
+        if change is not None:
+            change.applied[event.node] = event.time_ns
+            change.version = body.version
+            change.result = body.result
+            if body.result >= 0:
+                self._not_durable.setdefault(event.node, []).append(change)
+
+    def _change_committed(self, event: Event, body: pmxcfs.ChangeCommitted) -> None:
+        self._node(event).version = body.version
+
+    def _fuse_reply(self, event: Event, body: pmxcfs.FuseReply) -> None:
+        change = self._change_by_call.pop((event.node, body.call_id), None)
+        if change is not None and change.result is None:
+            change.result = body.result
+
+    def _write_finished(self, event: Event, body: ev.WriteFinished) -> None:
+        write = self.writes[body.write]
+        write.finished_ns = event.time_ns
+        write.result = body.result
+
+
+_HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
+    ev.RunStarted: ClusterView._run_started,
+    totem.TokenReceived: ClusterView._token_received,
+    totem.RetransmitChecked: ClusterView._retransmit_checked,
+    totem.MessageOrdered: ClusterView._message_ordered,
+    totem.MessagesMulticast: ClusterView._messages_multicast,
+    totem.TokenPassed: ClusterView._token_passed,
+    totem.StateEntered: ClusterView._state_entered,
+    totem.MembershipInstalled: ClusterView._membership_installed,
+    totem.MessageSubmitted: ClusterView._message_submitted,
+    ev.DatagramSent: ClusterView._datagram_sent,
+    ev.DatagramDropped: ClusterView._datagram_dropped,
+    ev.DatagramQueued: ClusterView._datagram_queued,
+    ev.ProcessStarted: ClusterView._process_started,
+    ev.ProcessKilled: ClusterView._process_killed,
+    ev.ProcessBlocked: ClusterView._process_blocked,
+    ev.ProcessResumed: ClusterView._process_resumed,
+    ev.FsyncStarted: ClusterView._fsync_started,
+    ev.FsyncFinished: ClusterView._fsync_finished,
+    ev.DiskChanged: ClusterView._disk_changed,
+    ev.LinkChanged: ClusterView._link_changed,
+    ev.WriteStarted: ClusterView._write_started,
+    ev.SystemCalled: ClusterView._system_called,
+    ev.WriteFinished: ClusterView._write_finished,
+    corosync.QuorumChanged: ClusterView._quorum_changed,
+    corosync.CpgDelivered: ClusterView._cpg_delivered,
+    pmxcfs.ChangeQueued: ClusterView._change_queued,
+    pmxcfs.ChangeApplied: ClusterView._change_applied,
+    pmxcfs.ChangeCommitted: ClusterView._change_committed,
+    pmxcfs.DfsmModeChanged: ClusterView._dfsm_mode_changed,
+    pmxcfs.FuseReply: ClusterView._fuse_reply,
+}
