@@ -139,7 +139,7 @@ def test_a_dead_node_leaves_with_nodedown_and_comes_back_with_nodeup() -> None:
     bus.settle(1, 2)
     (down,) = bus.of(1, CpgConfchg)
     assert down == CpgConfchg(
-        1, GROUP, (CpgMember(1, 100), CpgMember(2, 200)), (CpgMember(3, 300, ConfchgReason.NODEDOWN),), ()
+        1, "pve_dcdb_v1", (CpgMember(1, 100), CpgMember(2, 200)), (CpgMember(3, 300, ConfchgReason.NODEDOWN),), ()
     )
     bus.boot(3)
     bus.settle(3)
