@@ -119,11 +119,7 @@ def test_start_and_stop_are_logged_as_recorded() -> None:
     ring = StandInRing(1)
     daemon = Daemon(1, load(DATA / "lab-3-nodes-udpu.conf"), ring, StandInReassembler())
     outputs = daemon.start(0) + daemon.expire(0, TotemTimer.STARTUP) + daemon.shutdown(0)
-    lines = [
-        f"{line.level} {line.subsystem} {line.text}"
-        for line in outputs
-        if isinstance(line, Log) and line.subsystem != "TOTEM"
-    ]
+    lines = [f"{line.level} {line.subsystem} {line.text}" for line in outputs if isinstance(line, Log)]
     assert lines == (DATA / "start-stop-pve1.log").read_text().splitlines()
 
 
@@ -133,7 +129,6 @@ def test_the_services_come_up_behind_the_ring_id() -> None:
     class Ring(StandInRing):
         def expire(self, now_ns: int, timer: str) -> list[Output]:
             return [
-                Log(Level.NOTICE, "TOTEM", "The network interface [10.77.0.1] is now up."),
                 Log(Level.DEBUG, "TOTEM", "Created or loaded sequence id 1.1 for this ring."),
                 Log(Level.DEBUG, "TOTEM", "entering GATHER state from 15(interface change)."),
             ]
@@ -141,6 +136,25 @@ def test_the_services_come_up_behind_the_ring_id() -> None:
     daemon = Daemon(1, load(DATA / "lab-3-nodes-udpu.conf"), Ring(1), StandInReassembler())
     daemon.start(0)
     texts = [output.text for output in daemon.expire(0, TotemTimer.STARTUP) if isinstance(output, Log)]
+    assert texts[0] == "The network interface [10.77.0.1] is now up."
     assert texts[1].startswith("Created or loaded")
     assert texts[2] == "Service engine loaded: corosync configuration map access [0]"
     assert texts[-1].startswith("entering GATHER")
+
+
+def test_knet_names_its_links() -> None:
+    daemon = Daemon(5, load(DATA / "proxmox-5-nodes.conf"), StandInRing(5), StandInReassembler())
+    outputs = daemon.start(0) + daemon.expire(0, TotemTimer.STARTUP)
+    lines = [
+        line.text
+        for line in outputs
+        if isinstance(line, Log) and line.subsystem == "TOTEM" and line.level != Level.DEBUG
+    ]
+    assert lines == [
+        "Initializing transport (Kronosnet).",
+        "totemknet initialized",
+        "Configuring link 0",
+        "Configured link number 0: local addr: 192.0.2.15, port=5405",
+        "Configuring link 1",
+        "Configured link number 1: local addr: 198.51.100.15, port=5406",
+    ]

@@ -134,6 +134,7 @@ class Daemon:
         self._pg.waiting_trans_ack = True
         self._out.extend(lines.STARTING)
         self._log_trans_ack()
+        self._out.extend(lines.ring_initialised(self.conf))
         self._walk(self.ring.start(now_ns))
         return self._finish()
 
@@ -295,6 +296,7 @@ class Daemon:
             if isinstance(output, Log) and output.text.startswith(RING_ID_LOADED)
         ]
         place = places[0] + 1 if places else 0
+        self._out.extend(lines.interface_up(self.conf, self.nodeid))
         self._walk(outputs[:place])
         for name in lines.LOADED_BEFORE_QUORUM:
             self._out.extend(lines.service_loaded(name))
@@ -303,6 +305,7 @@ class Daemon:
         self._out.extend(lines.service_loaded("votequorum"))
         self._out.extend(lines.service_loaded("quorum"))
         self._loaded = True
+        self._out.extend(lines.links_configured(self.conf, self.nodeid))
         self._walk(outputs[place:])
 
     def _deliver(self, delivery: Deliver) -> None:
