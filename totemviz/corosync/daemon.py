@@ -218,7 +218,10 @@ class Daemon:
             return CpgError.LIBRARY
         if client is not None and client not in self.cpg.connections:
             return CpgError.BAD_HANDLE
-        if not self.connections_allowed or self.sync_in_process:
+        if not self.connections_allowed:
+            self.log(Level.DEBUG, "MAIN", "Denied connection, corosync is not ready")
+            return CpgError.TRY_AGAIN
+        if self.sync_in_process:
             return CpgError.TRY_AGAIN
         if self.flow.level is QueueLevel.CRITICAL and self._check_level() is QueueLevel.CRITICAL:
             return CpgError.TRY_AGAIN
