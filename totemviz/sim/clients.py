@@ -55,8 +55,10 @@ class Clients:
         self._writes += 1
         event = world.record(node, cause, ev.WriteStarted(self._writes, path, len(content)))
         calls: list[Call] = [("write", {"truncate": True})] if _exists(host, path) else [("create", {})]
-        for offset in range(0, len(content), REQUEST_BYTES):
-            calls.append(("write", {"data": content[offset : offset + REQUEST_BYTES], "offset": offset}))
+        calls.extend(
+            ("write", {"data": content[offset : offset + REQUEST_BYTES], "offset": offset})
+            for offset in range(0, len(content), REQUEST_BYTES)
+        )
         self._next(_Program(self._writes, node, path, calls, world.now_ns), event, 0)
 
     def reply(self, node: int, reply: FuseReply, event: int) -> None:
