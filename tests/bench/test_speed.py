@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from totemviz.sim.scenario import ClusterSpec, Scenario, cluster_conf
+from totemviz.sim.scenario import ClusterSpec, Scenario, StartSpec, cluster_conf
 from totemviz.sim.threads import HostModel
+from totemviz.sim.units import Duration
 from totemviz.sim.world import World
 from totemviz.trace.timeline import NoTimeline, Timeline
 
@@ -24,7 +25,9 @@ HOP_NS = 50_000
 def spinning(nodes: int, timeline: Timeline) -> World:
     """A cluster whose representative never holds the token, after its boot."""
     totem = {"seqno_unchanged_const": 1_000_000_000}
-    scenario = Scenario(host_model=HostModel.MEASURED, cluster=ClusterSpec(nodes=nodes, totem=totem))
+    cluster = ClusterSpec(nodes=nodes, totem=totem)
+    start = StartSpec(stagger=Duration(0))
+    scenario = Scenario(host_model=HostModel.MEASURED, cluster=cluster, start=start)
     world = World(scenario, cluster_conf(scenario, "benchmark", Path()), timeline)
     world.run_until(BOOT_NS)
     return world
