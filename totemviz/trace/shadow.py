@@ -13,10 +13,13 @@ uninitialised, and the token's backlog, which counts a queue that cannot be seen
 from __future__ import annotations
 
 import copy
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
+from enum import StrEnum
 from functools import partial
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -27,8 +30,9 @@ from totemviz.totem.effects import CancelTimer, Output, RingId, Send, SetTimer, 
 from totemviz.totem.instance import Queued
 from totemviz.totem.pg import Packed
 from totemviz.totem.ring import Ring
+from totemviz.totem.seq import U32
 from totemviz.totem.states import State
-from totemviz.totem.wire import ORDINARY, HoldCancel, Join, Mcast, Message, Token, decode
+from totemviz.totem.wire import ORDINARY, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Message, Token, decode
 from totemviz.trace.events import DatagramReceived, DatagramSent, RunStarted
 from totemviz.trace.timeline import Timeline
 
@@ -38,18 +42,21 @@ EXCLUDED = ("target", "backlog")
 LOOP_NS = 20_000
 """One turn of a ring of one node, whose token never meets the wire."""
 
+LAG_NS = 20 * MS
+"""A running daemon answers within this time of the capture's time stamp."""
+
 PAUSE_NS = 250 * MS
 """A node that owes an answer and stays silent this long was not running."""
 
-BEFORE_START_NS = 30 * MS
-"""What arrived this long before a node's first join may have waited in its socket."""
+BUSY_NS = 20 * MS
+"""A starting daemon may be busy this long before and after its first join; what arrives meanwhile waits."""
 
 START_NS = 1000 * MS
 """The span by which the moment of the socket's birth is judged."""
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One datagram that does not agree: expected (recorded) against got (ours). ``field`` is empty if one is missing."""
+    """One datagram that does not agree: expected (recorded), got (ours). ``field`` is empty if one is missing."""
 
     time_ns: int
     type: str
@@ -124,21 +131,41 @@ class _Life(msgspec.Struct, frozen=True):
     stored: int
 
 
-def _best_start(record: _Record, config: TotemConfig, life: _Life) -> _Stage:
-    """When the daemon bound its socket is not recorded: what arrived just before its first join waited there, or not.
+class _Order(StrEnum):
+    """In which order the main loop reads its two sockets when both have something (epoll decides, nobody records)."""
 
-    Of the possible moments the one is taken that explains the first second best.
+    OWN_FIRST = "own, network, own, …"
+    NETWORK_FIRST = "network, own, network, …"
+    NETWORK = "all from the network, then its own"
+
+
+class _Start(msgspec.Struct, frozen=True):
+    """What is not recorded of a start: how many datagrams waited in the socket before the first join, how long the
+    daemon was busy after it before it read anything, and which socket it read first.
     """
-    waiting = [time_ns for time_ns, _ in record.received if 0 <= life.start_ns - time_ns <= BEFORE_START_NS]
+
+    waiting: int = 0
+    busy_until_ns: int = 0
+    order: _Order = _Order.OWN_FIRST
+
+
+def _best_start(record: _Record, config: TotemConfig, life: _Life) -> _Stage:
+    """The start that explains the first second best, of all that the arrivals around the first join allow."""
+    before = [time_ns for time_ns, _ in record.received if 0 < life.start_ns - time_ns <= BUSY_NS]
+    second = record.next_sent_ns(life.start_ns + 1) or life.end_ns
+    after = [
+        time_ns for time_ns, _ in record.received if life.start_ns <= time_ns <= min(second, life.start_ns + BUSY_NS)
+    ]
     real = [sent.determined for sent in record.sent_between(life.start_ns, life.start_ns + START_NS)]
-    best, best_count = 0, -1
-    for queued in range(len(waiting) + 1):
-        stage = _Stage(record, config, life, queued)
+    best, best_count = _Start(), -1
+    for busy_until_ns, waiting, order in product((0, *after), range(len(before) + 1), _Order):
+        start = _Start(waiting, busy_until_ns, order)
+        stage = _Stage(record, config, life, start)
         stage.run(min(life.end_ns, life.start_ns + START_NS))
         matcher = SequenceMatcher(None, real, [sent.determined for sent in stage.sent], autojunk=False)
         count = sum(block.size for block in matcher.get_matching_blocks())
         if count > best_count:
-            best, best_count = queued, count
+            best, best_count = start, count
     return _Stage(record, config, life, best)
 
 
@@ -147,10 +174,12 @@ class _Record:
 
     def __init__(self, timeline: Timeline, nodeid: int, transport: Transport) -> None:
         self.nodeid = nodeid
+        self._visit_began_ns: int | None = None
         self.excluded = ("backlog",) if transport is Transport.KNET else EXCLUDED
         self.received: list[tuple[int, bytes]] = []
         self.sent: list[_Outbound] = []
         self.tokens: dict[tuple[RingId, int], Token] = {}
+        self.answers_ns: dict[tuple[RingId, int], int] = {}
         self.mcasts: dict[RingId, dict[int, _Outbound]] = {}
         for event in timeline:
             body = event.body
@@ -168,9 +197,17 @@ class _Record:
         message = outbound.message
         self.sent.append(outbound)
         if isinstance(message, Token):
-            self.tokens.setdefault((message.ring_id, message.token_seq), message)
-        elif isinstance(message, Mcast) and message.system_from == self.nodeid and message.encapsulated == ORDINARY:
-            self.mcasts.setdefault(message.ring_id, {}).setdefault(message.seq, outbound)
+            key = (message.ring_id, message.token_seq)
+            if key not in self.tokens:
+                self.tokens[key] = message
+                visit = self._visit_began_ns
+                self.answers_ns[key] = time_ns if visit is None else visit
+            self._visit_began_ns = None
+        elif isinstance(message, Mcast):
+            if self._visit_began_ns is None or time_ns - self._visit_began_ns > LAG_NS:
+                self._visit_began_ns = time_ns
+            if message.system_from == self.nodeid and message.encapsulated == ORDINARY:
+                self.mcasts.setdefault(message.ring_id, {}).setdefault(message.seq, outbound)
 
     def outbound(self, time_ns: int, data: bytes) -> _Outbound:
         """Decode a datagram and pick what is compared."""
@@ -180,7 +217,8 @@ class _Record:
 
     def sent_between(self, start_ns: int, end_ns: int) -> list[_Outbound]:
         """What the real node sent in a span, both ends included."""
-        return [sent for sent in self.sent if start_ns <= sent.time_ns <= end_ns]
+        first = bisect_left(self.sent, start_ns, key=_time_ns)
+        return self.sent[first : bisect_right(self.sent, end_ns, lo=first, key=_time_ns)]
 
     def lives(self) -> Iterator[_Life]:
         """The processes that were the node's daemon, one after the other."""
@@ -202,24 +240,21 @@ class _Record:
 
     def next_sent_ns(self, time_ns: int) -> int | None:
         """When the real node next sent something, at or after a moment."""
-        low, high = 0, len(self.sent)
-        while low < high:
-            middle = (low + high) // 2
-            if self.sent[middle].time_ns < time_ns:
-                low = middle + 1
-            else:
-                high = middle
-        return self.sent[low].time_ns if low < len(self.sent) else None
+        index = bisect_left(self.sent, time_ns, key=_time_ns)
+        return self.sent[index].time_ns if index < len(self.sent) else None
+
+
+def _time_ns(outbound: _Outbound) -> int:
+    return outbound.time_ns
 
 
 class _Stage:
     """One life of the node, played by our machine."""
 
-    def __init__(self, record: _Record, config: TotemConfig, life: _Life, queued: int) -> None:
-        """``queued`` datagrams that arrived before the first join wait in the socket."""
+    def __init__(self, record: _Record, config: TotemConfig, life: _Life, start: _Start) -> None:
         self._record = record
         self._start_ns = life.start_ns
-        self._queued = queued
+        self._start = start
         self._end_ns = life.end_ns
         self._ring = Ring(record.nodeid, config, life.stored)
         self._mcasts = {ring_id: dict(known) for ring_id, known in record.mcasts.items()}
@@ -236,44 +271,85 @@ class _Stage:
         self._do(start_ns, self._ring.start(start_ns))
         self._timers.pop(TotemTimer.STARTUP, None)
         self._do(start_ns, self._ring.expire(start_ns, TotemTimer.STARTUP))
-        waiting = [data for time_ns, data in self._record.received if time_ns < start_ns]
-        for data in waiting[len(waiting) - self._queued :]:
-            # the main loop reads one datagram per socket and pass: the network's, then its own
-            self._feed(start_ns, data)
-            self._read_own(start_ns)
-        for time_ns, act in self._inputs():
-            self._catch_up(time_ns)
-            if time_ns < self._paused_until_ns:
-                time_ns = self._paused_until_ns
-            act(time_ns)
+        self._read_what_waited()
+        acts = deque(self._acts())
+        arrivals = self._arrivals()
+        while acts or arrivals:
+            handled_ns = self._handled_ns(*arrivals[0]) if arrivals else self._end_ns + 1
+            if acts and acts[0][0] <= handled_ns:
+                time_ns, act = acts.popleft()
+                self._catch_up(time_ns)
+                act(max(time_ns, self._paused_until_ns))
+            elif handled_ns > self._end_ns:
+                break
+            else:
+                time_ns = handled_ns
+                self._catch_up(time_ns)
+                self._feed(max(time_ns, self._paused_until_ns), arrivals.popleft()[1])
             self._run_loop(time_ns)
         self._catch_up(self._end_ns)
 
-    def _inputs(self) -> list[tuple[int, Callable[[int], None]]]:
-        """What happened to the real node, in order: datagrams, and what its programs and operators made it do."""
-        start_ns, end_ns = self._start_ns, self._end_ns
-        inputs: list[tuple[int, int, Callable[[int], None]]] = []
-        for time_ns, data in self._record.received:
-            if start_ns <= time_ns <= end_ns:
-                inputs.append((time_ns, 1, self._receiver(data)))
-        for outbound in self._record.sent_between(start_ns, end_ns):
+    def _read_what_waited(self) -> None:
+        """The main loop begins: one datagram per socket and pass, the socket first that was ready first."""
+        start_ns, read_ns = self._start_ns, max(self._start.busy_until_ns, self._start_ns)
+        before = [data for time_ns, data in self._record.received if time_ns < start_ns]
+        waiting = deque(before[len(before) - self._start.waiting :])
+        waiting.extend(
+            data for time_ns, data in self._record.received if start_ns <= time_ns <= self._start.busy_until_ns
+        )
+        if self._start.order is _Order.OWN_FIRST:
+            self._read_own(read_ns)
+        while waiting:
+            self._feed(read_ns, waiting.popleft())
+            if self._start.order is not _Order.NETWORK:
+                self._read_own(read_ns)
+
+    def _arrivals(self) -> deque[tuple[int, bytes]]:
+        """The datagrams that reached the node's socket after it began to read."""
+        first_ns = max(self._start_ns, self._start.busy_until_ns + 1)
+        return deque(item for item in self._record.received if first_ns <= item[0] <= self._end_ns)
+
+    def _acts(self) -> Iterator[tuple[int, Callable[[int], None]]]:
+        """What the node's programs and its operator made it do, as far as what it sent tells."""
+        for outbound in self._record.sent_between(self._start_ns, self._end_ns):
             message = outbound.message
             if isinstance(message, HoldCancel):
-                inputs.append((outbound.time_ns, 0, self._cancel_hold))
+                yield outbound.time_ns, self._cancel_hold
             elif isinstance(message, Join) and message.is_leave:
-                inputs.append((outbound.time_ns, 2, self._leave))
+                yield outbound.time_ns, self._leave
             elif isinstance(message, Mcast) and message.encapsulated == ORDINARY:
-                inputs.append((outbound.time_ns, 0, self._submitter(message)))
-        inputs.sort(key=lambda item: item[:2])
-        return [(time_ns, act) for time_ns, _, act in inputs]
+                yield outbound.time_ns, self._submitter(message)
+
+    def _handled_ns(self, arrived_ns: int, data: bytes) -> int:
+        """When the node handled a datagram: it was captured a little before. Its answer, if there is one, tells.
+
+        The socket is a queue, so nothing is handled before what arrived earlier.
+        """
+        arrived_ns = max(arrived_ns, self._now_ns)
+        message = decode(data)
+        if isinstance(message, Token):
+            answer_ns = self._record.answers_ns.get((message.ring_id, (message.token_seq + 1) & U32))
+        elif isinstance(message, Join | CommitToken | MergeDetect):
+            answer_ns = self._answer_ns(arrived_ns, data)
+        else:
+            return arrived_ns
+        if answer_ns is None or not 0 <= answer_ns - arrived_ns <= LAG_NS:
+            return arrived_ns
+        return answer_ns
+
+    def _answer_ns(self, arrived_ns: int, data: bytes) -> int | None:
+        """When the real node sent what our machine would answer now."""
+        trial = copy.deepcopy(self._ring)
+        for output in trial.receive(arrived_ns, data):
+            if isinstance(output, Send) and output.target != self._record.nodeid:
+                answer = self._record.outbound(arrived_ns, output.datagram).determined
+                for sent in self._record.sent_between(arrived_ns, arrived_ns + LAG_NS):
+                    if sent.determined == answer:
+                        return sent.time_ns
+                return None
+        return None
 
     # ----------------------------------------------------------------------------------------------------- inputs
-
-    def _receiver(self, data: bytes) -> Callable[[int], None]:
-        def receive(time_ns: int) -> None:
-            self._feed(time_ns, data)
-
-        return receive
 
     def _feed(self, time_ns: int, data: bytes) -> None:
         message = decode(data)
@@ -284,7 +360,8 @@ class _Stage:
     def _fill_queue(self, token: Token) -> None:
         """Hand over what the real node multicast at this visit, and how long its queue was."""
         node = self._ring.instance
-        left = self._record.tokens.get((token.ring_id, (token.token_seq + 1) & 0xFFFFFFFF))
+        node.unseen_queue = 0
+        left = self._record.tokens.get((token.ring_id, (token.token_seq + 1) & U32))
         if left is None or node.state is not State.OPERATIONAL or token.ring_id != node.ring_id:
             return
         queue = node.send_queue()
@@ -294,7 +371,7 @@ class _Stage:
                 mcast = known.pop(seq).message
                 assert isinstance(mcast, Mcast)
                 queue.append(Queued(Packed(mcast.payload, ()), ORDINARY))
-        waiting = (left.backlog - token.backlog + node.pbl) & 0xFFFFFFFF
+        waiting = (left.backlog - token.backlog + node.pbl) & U32
         node.unseen_queue = max(0, waiting - len(queue)) if waiting < 0x80000000 else 0
 
     def _submitter(self, mcast: Mcast) -> Callable[[int], None]:
@@ -305,8 +382,6 @@ class _Stage:
             alone = node.state is State.OPERATIONAL and node.members == (node.nodeid,)
             if alone and self._mcasts.get(mcast.ring_id, {}).pop(mcast.seq, None) is not None:
                 node.send_queue().append(Queued(Packed(mcast.payload, ()), ORDINARY))
-                if node.token_held:
-                    self._cancel_hold(time_ns)
 
         return submit
 
@@ -325,10 +400,11 @@ class _Stage:
     def _catch_up(self, time_ns: int) -> None:
         """Let the machine's own timers and its own token come due before ``time_ns``."""
         while True:
-            if self._loop and self._loop[0][0] <= min(time_ns, *self._timers.values(), time_ns):
+            timer = min(self._timers, key=lambda name: self._timers[name], default=None)
+            next_ns = min(time_ns, self._timers[timer]) if timer is not None else time_ns
+            if self._loop and self._loop[0][0] < next_ns:
                 self._run_loop(self._loop[0][0])
                 continue
-            timer = min(self._timers, key=lambda name: self._timers[name], default=None)
             if timer is None or self._timers[timer] > time_ns:
                 return
             due_ns = max(self._timers.pop(timer), self._paused_until_ns, self._now_ns)
@@ -374,11 +450,20 @@ class _Stage:
                 self._timers.pop(output.timer, None)
             elif isinstance(output, Send):
                 if output.target == nodeid:
-                    self._loop.append((time_ns + LOOP_NS, output.datagram))
+                    self._loop.append((self._back_ns(time_ns), output.datagram))
                     continue
                 if output.target == 0:
                     self._loop.append((time_ns, output.datagram))
                 self.sent.append(self._record.outbound(time_ns, output.datagram))
+
+    def _back_ns(self, time_ns: int) -> int:
+        """When a token this node sent to itself comes back: unseen, except that its next multicast needs a visit."""
+        node = self._ring.instance
+        if node.state is State.OPERATIONAL and (known := self._mcasts.get(node.ring_id)):
+            next_ns = min(outbound.time_ns for outbound in known.values())
+            if next_ns - time_ns <= LAG_NS:
+                return max(time_ns, next_ns)
+        return time_ns + LOOP_NS
 
 
 # ------------------------------------------------------------------------------------------------------------- compare
