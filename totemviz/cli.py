@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BAD_INPUT = 2
 INTERRUPTED = 130
 PROGRESS_SLICES = 200
+SHOWN_DIFFERENCES = 20
 
 
 class BadInput(Exception):  # noqa: N818 - the user's, not the program's
@@ -113,6 +114,38 @@ def replay(files: tuple[str, ...], as_json: bool, transcript: bool) -> None:
             from totemviz.tui import run_cockpit
 
             run_cockpit(Session(timeline))
+
+
+@cli.command()
+@click.argument("file", metavar="CAPTURE")
+@click.option("--node", type=int, metavar="ID", help="The node to replace; the one that made the capture if not given.")
+@click.option("--conf", metavar="FILE", help="The cluster's corosync.conf, if its timeouts are not the defaults.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def shadow(file: str, node: int | None, conf: str | None, as_json: bool) -> None:
+    """Put totemviz' ring machine in the place of a recorded node and compare what both sent."""
+    with _readable_errors():
+        import msgspec
+
+        from totemviz.corosync.conf import load
+        from totemviz.trace.shadow import owner, shadow
+
+        timeline, _ = _load_recording([Path(file)])
+        chosen = node if node is not None else owner(timeline)
+        result = shadow(timeline, chosen, load(conf).totem if conf is not None else None)
+        if as_json:
+            click.echo(msgspec.json.encode(result))
+            return
+        click.echo(f"node {result.node}: {result.matched} of {result.outbound} datagrams as the real node sent them")
+        for kind, count in result.by_type.items():
+            click.echo(f"  {kind:<18} {count.matched:>6} of {count.outbound:>6}")
+        for difference in result.mismatches[:SHOWN_DIFFERENCES]:
+            what = f" {difference.field}" if difference.field else ""
+            click.echo(
+                f"{difference.time_ns / 1e9:12.6f} s  {difference.type}{what}: "
+                f"expected {difference.expected}, got {difference.got}"
+            )
+        if (more := len(result.mismatches) - SHOWN_DIFFERENCES) > 0:
+            click.echo(f"… and {more} differences more; --json has them all")
 
 
 @cli.command()
@@ -285,12 +318,15 @@ def _readable_errors() -> Iterator[None]:
     from totemviz.corosync.conf import ConfError
     from totemviz.sim.scenario import ScenarioError
     from totemviz.trace.capture import CaptureError
+    from totemviz.trace.shadow_record import NothingToShadow
     from totemviz.trace.timeline import TimelineError
 
     try:
         yield
-    except (ScenarioError, ConfError, TimelineError, CaptureError) as error:
+    except (ScenarioError, ConfError, TimelineError, CaptureError, NothingToShadow) as error:
         raise BadInput(str(error)) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         name = error.filename if error.filename is not None else "file"
         raise BadInput(f"{name}: {error.strerror or error}") from None
