@@ -136,6 +136,8 @@ def shadow(file: str, node: int | None, conf: str | None, as_json: bool) -> None
             click.echo(msgspec.json.encode(result))
             return
         click.echo(f"node {result.node}: {result.matched} of {result.outbound} datagrams as the real node sent them")
+        if result.off_time:
+            click.echo(f"  {result.off_time} of them more than 50 ms earlier or later")
         for kind, count in result.by_type.items():
             click.echo(f"  {kind:<18} {count.matched:>6} of {count.outbound:>6}")
         for difference in result.mismatches[:SHOWN_DIFFERENCES]:

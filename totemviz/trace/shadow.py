@@ -18,12 +18,15 @@ from typing import Any
 
 import msgspec
 
-from totemviz.totem.config import TotemConfig, Transport
+from totemviz.totem.config import MS, TotemConfig, Transport
 from totemviz.totem.effects import RingId
 from totemviz.trace.events import DatagramReceived, DatagramSent, RunStarted
 from totemviz.trace.shadow_record import EXCLUDED, NothingToShadow, Outbound, Record
 from totemviz.trace.shadow_stage import best_start
 from totemviz.trace.timeline import Timeline
+
+OFF_TIME_NS = 50 * MS
+"""A datagram sent further than this from the recorded moment is counted, although its content agrees."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -44,12 +47,15 @@ class TypeCount(msgspec.Struct):
 
 
 class ShadowResult(msgspec.Struct, frozen=True):
-    """How one node compares. ``outbound`` counts a multicast once; ``extra``: datagrams only ours sent."""
+    """How one node compares. ``outbound`` counts a multicast once; ``extra``: datagrams only ours sent;
+    ``off_time``: matched ones that ours sent more than ``OFF_TIME_NS`` earlier or later.
+    """
 
     node: int
     outbound: int
     matched: int
     extra: int
+    off_time: int
     by_type: dict[str, TypeCount]
     mismatches: list[Difference]
     pauses: list[tuple[int, int]]
@@ -98,7 +104,7 @@ def _compare(
     """Align the two sequences of each type and count what agrees."""
     by_type: dict[str, TypeCount] = {}
     mismatches: list[Difference] = []
-    extra = 0
+    extra = off_time = 0
     for kind in sorted({outbound.kind for outbound in theirs + ours}):
         real = [outbound for outbound in theirs if outbound.kind == kind]
         made = [outbound for outbound in ours if outbound.kind == kind]
@@ -109,6 +115,10 @@ def _compare(
         for tag, i1, i2, j1, j2 in matcher.get_opcodes():
             if tag == "equal":
                 count.matched += i2 - i1
+                off_time += sum(
+                    abs(theirs_one.time_ns - ours_one.time_ns) > OFF_TIME_NS
+                    for theirs_one, ours_one in zip(real[i1:i2], made[j1:j2], strict=True)
+                )
                 continue
             extra += max(0, (j2 - j1) - (i2 - i1))
             for k in range(max(i2 - i1, j2 - j1)):
@@ -117,7 +127,7 @@ def _compare(
                 )
     mismatches.sort(key=lambda difference: difference.time_ns)
     matched = sum(count.matched for count in by_type.values())
-    return ShadowResult(nodeid, len(theirs), matched, extra, by_type, mismatches, pauses, not_compared)
+    return ShadowResult(nodeid, len(theirs), matched, extra, off_time, by_type, mismatches, pauses, not_compared)
 
 
 def _difference(kind: str, real: Outbound | None, made: Outbound | None) -> Iterator[Difference]:

@@ -133,7 +133,9 @@ class Record:
 
     def lives(self) -> Iterator[Life]:
         """The processes that were the node's daemon, one after the other."""
-        starts = self._unseen_starts() if self._knet else self._seen_starts()
+        starts = self._seen_starts()
+        if not starts and self._knet:
+            starts = self._unseen_starts()
         for index, life in enumerate(starts):
             until = starts[index + 1].start_ns if index + 1 < len(starts) else None
             end_ns = max(sent.time_ns for sent in self.sent if until is None or sent.time_ns < until)
