@@ -195,6 +195,13 @@ class Bus:
             self.settle()
         self.now_ns = end_ns
 
+    def fire(self, nodeid: int, timer: str) -> None:
+        """Let one timer of one node run out now, with nothing delivered before or after."""
+        host = self.hosts[nodeid]
+        assert host.machine is not None
+        self.now_ns, _ = host.timers.pop(timer)
+        self._handle(host, host.machine.expire(self.now_ns, timer))
+
     # --------------------------------------------------------------------------------------------------------- the world
 
     def _component(self, nodeid: int) -> int:
