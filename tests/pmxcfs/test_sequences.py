@@ -7,7 +7,9 @@ import pytest
 
 from tests.pmxcfs.bus import DCDB_CLIENT, Bus, S, open_database, started
 from totemviz.corosync.effects import CpgDelivered, CpgError, CpgMember
+from totemviz.pmxcfs.application import SyncMember
 from totemviz.pmxcfs.database import Database, DatabaseError
+from totemviz.pmxcfs.dcdb import select_leader
 from totemviz.pmxcfs.dfsm import Mode
 from totemviz.pmxcfs.effects import (
     ChangeApplied,
@@ -18,9 +20,11 @@ from totemviz.pmxcfs.effects import (
     FuseCalled,
     FuseReply,
 )
+from totemviz.pmxcfs.index import Index, decode_index, new_root
 from totemviz.pmxcfs.machine import Pmxcfs
+from totemviz.pmxcfs.memdb import Memdb
 from totemviz.pmxcfs.messages import DCDB_GROUP, Epoch, MessageType, NormalMessage, StateMessage, encode_message
-from totemviz.pmxcfs.process import Quirks
+from totemviz.pmxcfs.process import ProcessId, Quirks
 from totemviz.totem.effects import Log
 
 CONF = b"totem {\n  cluster_name: demo\n  config_version: 3\n}\n"
@@ -399,7 +403,7 @@ def race_in_the_update_window(tmp_path, quirks):
     bus.result(1, "create", "f")
     bus.start(2)
     bus.fire(2, "service start")
-    while not bus.machine(1).dcdb.mode is Mode.START_SYNC or len(_states(bus)) != 1:
+    while bus.machine(1).dcdb.mode is not Mode.START_SYNC or len(_states(bus)) != 1:
         assert bus.step()
     while _states(bus) != [0]:
         queue = bus.queues[0]
@@ -598,3 +602,88 @@ def test_offsets_beyond_32_bits_are_refused(tmp_path):
 def test_an_answer_nobody_waits_for_is_dropped(tmp_path):
     bus = started(tmp_path, 1)
     assert bus.machine(1).cpg_result(bus.now_ns, DCDB_CLIENT, CpgError.OK) == []
+
+
+# ------------------------------------------------------------------------------------------------- the choice of leader
+
+
+def members_with(*trees: Memdb) -> tuple[list[SyncMember], list[Index]]:
+    members = [SyncMember(ProcessId(n, 100), tree.index()) for n, tree in enumerate(trees, 1)]
+    return members, [decode_index(member.state) for member in members]
+
+
+def tree(version: int, mtime: int) -> Memdb:
+    return Memdb({0: new_root(version, 1, mtime)})
+
+
+@pytest.mark.parametrize(
+    ("trees", "leader"),
+    [
+        ([(5, 9), (6, 1), (6, 1)], 2),  # the version first
+        ([(5, 1), (5, 3), (5, 2)], 2),  # then the mtime of the root
+        ([(5, 1), (5, 1), (5, 1)], 1),  # then the lowest node; majorities do not count
+        ([(4, 1), (4, 1), (5, 1)], 3),
+    ],
+)
+def test_leader(trees, leader):
+    members, indices = members_with(*(tree(*numbers) for numbers in trees))
+    assert select_leader(members, indices)[0].identity.nodeid == leader
+
+
+def test_a_given_time_decides_between_equal_versions(tmp_path):
+    """Quirk Q10: node 1 is lower, node 2 has the later root.mtime; both made one change without the other."""
+    bus = started(tmp_path, 2)
+    bus.partition([1], [2])
+    bus.settle()
+    for nodeid in (1, 2):
+        bus.quorum(nodeid, True)  # as two people would with "pvecm expected 1"
+        bus.result(nodeid, "mkdir", f"of-{nodeid}")
+    bus.result(1, "mtime", "of-1", offset=5)
+    bus.result(2, "mtime", "of-2", offset=2_000_000_000)
+    since = mark(bus)
+    bus.heal()
+    bus.settle()
+    assert "leader is 2/2001" in bus.hosts[1].log("dcdb", since[1])
+    assert [info.path for info in bus.machine(1).listing()] == ["of-2"], "a directory of node 1 is lost"
+
+
+def test_what_waited_for_a_commit_is_forgotten_with_the_configuration(tmp_path):
+    """The new exchange brings it: applied twice it would be wrong (sheet §5.4 step 1)."""
+    bus = started(tmp_path, 3)
+    bus.partition([1, 2], [3])
+    bus.settle()
+    bus.result(1, "create", "f")
+    bus.heal()
+    while bus.machine(3).dcdb.mode is not Mode.UPDATE:
+        if len([item for item in bus.queues[0] if item[0].group == DCDB_GROUP]) == 1 and len(_states(bus)) == 1:
+            call_id = bus.call(1, "create", "g")
+        assert bus.step()
+    while call_id not in bus.hosts[1].results:
+        assert bus.step()
+    assert bus.machine(3).dcdb.mode is Mode.UPDATE
+    bus.crash(2)
+    since = mark(bus)
+    bus.settle()
+    assert not [line for line in bus.hosts[3].log("dcdb", since[3]) if "sync_queue" in line]
+    assert len(bus.indices()) == 1
+    assert bus.machine(3).read("g") == b""
+
+
+def test_a_resend_that_fails_makes_the_node_leave(tmp_path):
+    bus = started(tmp_path, 4)
+    bus.crash(4)
+    bus.call(2, "create", "f")
+    bus.start(4)
+    bus.fire(4, "service start")
+    while not bus.machine(2).dcdb._message_queue:
+        assert bus.step()
+    bus.hosts[2].busy = 1000
+    since = mark(bus)
+    bus.settle()
+    bus.run(10.5)
+    bus.hosts[2].busy = 0
+    log = bus.hosts[2].log("dcdb", since[2])
+    failed = log.index("dfsm_resend_queue failed")
+    assert log[failed - 1 : failed + 2 : 2] == ["cpg_send_message retried 100 times", "leaving CPG group"]
+    bus.run(20)
+    assert len(bus.indices()) == 1
