@@ -202,7 +202,7 @@ class Bus:
         self.now_ns, _ = host.timers.pop(timer)
         self._handle(host, host.machine.expire(self.now_ns, timer))
 
-    # --------------------------------------------------------------------------------------------------------- the world
+    # -------------------------------------------------------------------------------------------------------- the world
 
     def _component(self, nodeid: int) -> int:
         return next(number for number, side in enumerate(self.components) if nodeid in side)

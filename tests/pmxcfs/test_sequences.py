@@ -263,10 +263,16 @@ def test_congestion_of_the_event_loop_holds_up_everything_else(tmp_path):
     bus.start(2)
     bus.run(1)
     assert bus.machine(1).dcdb.mode is Mode.START_SYNC
+    since = len(host.outputs)
+    assert deliver(bus, 1, state_message(1, version=0)) == [], "the loop sleeps and reads nothing"
     bus.quorum(1, False)
-    assert bus.machine(1).quorate, "the loop sleeps and has not read the notification"
     bus.quorum(1, True)
+    assert host.log("status", since) == []
     bus.run(5)
+    log = host.log(since=since)
+    lost, back = (log.index(f"[status] notice: node {text}") for text in ("lost quorum", "has quorum"))
+    assert lost + 1 == back < log.index("[dcdb] notice: ignore message with wrong protocol version 0")
+    assert bus.machine(1).quorate
     assert bus.machine(1).dcdb.mode is bus.machine(2).dcdb.mode is Mode.SYNCED
 
 
