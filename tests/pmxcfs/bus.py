@@ -18,7 +18,8 @@ import apsw
 from totemviz.corosync.effects import ConfchgReason, CpgConfchg, CpgDelivered, CpgError, CpgMember
 from totemviz.pmxcfs.database import Database
 from totemviz.pmxcfs.effects import CpgFinalize, CpgJoin, CpgLeave, CpgMcast, DiskIo, FuseReply
-from totemviz.pmxcfs.machine import DCDB_CLIENT, Pmxcfs
+from totemviz.pmxcfs.machine import Pmxcfs
+from totemviz.pmxcfs.messages import DCDB_GROUP, Epoch, StateMessage, encode_message
 from totemviz.pmxcfs.process import Quirks
 from totemviz.totem.effects import CancelTimer, Log, SetTimer
 
@@ -298,4 +299,20 @@ def started(directory: Path, count: int, **more) -> Bus:
     return bus
 
 
-__all__ = ["DCDB_CLIENT", "Bus", "Host", "S", "open_database", "started"]
+def mark(bus: Bus) -> dict[int, int]:
+    return {nodeid: len(host.outputs) for nodeid, host in bus.hosts.items()}
+
+
+EPOCH = Epoch(1, 2, 3, 4)
+
+
+def deliver(bus: Bus, nodeid: int, payload: bytes, sender: tuple[int, int] = (2, 2001)) -> list[str]:
+    """Deliver a message to one node only; the dcdb lines it causes."""
+    host = bus.hosts[nodeid]
+    since = len(host.outputs)
+    bus._handle(host, bus.machine(nodeid).cpg_delivered(bus.now_ns, CpgDelivered(0, DCDB_GROUP, *sender, payload, 1)))
+    return host.log("dcdb", since)
+
+
+def state_message(type_: int, payload: bytes = b"", version: int = 1, epoch: Epoch = EPOCH) -> bytes:
+    return encode_message(StateMessage(type_, version, 0, epoch, payload))
