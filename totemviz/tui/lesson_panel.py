@@ -1,0 +1,308 @@
+"""The panel a lesson lives in: what is asked, hints, and a check mark when the timeline shows it done.
+
+It stands at the right, a third of the width, or is a drawer along the bottom where there are few columns. The app moves
+the session as always and calls ``follow`` afterwards; the panel tells the app by messages what it cannot do itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from totemviz.lessons.format import CHOICE_KEYS, Lesson, Step
+from totemviz.lessons.run import LessonRun
+from totemviz.sim.threads import HostModel
+
+DRAWER_BELOW_COLUMNS = 100
+"""With fewer columns the panel is a drawer."""
+
+DONE, HERE, AHEAD, WRONG = "✓", "▸", "·", "✗"
+
+_INLINE = re.compile(r"\*\*(.+?)\*\*|\*(.+?)\*|`(.+?)`")
+_INLINE_STYLES = ("bold", "italic", "$secondary")
+
+
+def inline(text: str) -> Content:
+    """A line with **bold**, *italic* and `code`."""
+    parts: list[str | tuple[str, str]] = []
+    end = 0
+    for match in _INLINE.finditer(text):
+        parts.append(text[end : match.start()])
+        group = match.lastindex or 1
+        parts.append((match[group], _INLINE_STYLES[group - 1]))
+        end = match.end()
+    return Content.assemble(*parts, text[end:])
+
+
+def paragraphs(text: str) -> Iterator[tuple[bool, str]]:
+    """(is a list item, text without line breaks) for every paragraph."""
+    for block in re.split(r"\n\s*\n", text.strip()):
+        for part in re.split(r"\n(?=- )", block):
+            item = part.startswith("- ")
+            yield item, " ".join(part.removeprefix("- ").split())
+
+
+class _Prose(Vertical):
+    """Paragraphs and lists; ``mark`` stands before the first line."""
+
+    def __init__(self, text: str, mark: str = "", classes: str = "") -> None:
+        super().__init__(classes=classes)
+        self._text = text
+        self._mark = mark
+
+    def compose(self) -> ComposeResult:
+        mark = self._mark
+        previous: bool | None = None
+        for item, text in paragraphs(self._text):
+            apart = previous is not None and not (previous and item)
+            row = Horizontal(
+                *([Static(mark or ("•" if item else ""), classes="mark")] if item or self._mark else []),
+                Static(inline(text), classes="words"),
+            )
+            row.set_class(apart, "apart")
+            yield row
+            mark, previous = "", item
+
+
+class _Choice(Horizontal):
+    """One answer, to be clicked."""
+
+    def __init__(self, index: int, text: str) -> None:
+        super().__init__(classes="choice")
+        self.index = index
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content.styled(CHOICE_KEYS[self.index], "bold $secondary"), classes="mark")
+        yield Static(inline(self._text), classes="words")
+
+
+class _Button(Static):
+    """A key with what it does, to be clicked."""
+
+    def __init__(self, key: str, text: str, action: str) -> None:
+        super().__init__(Content.assemble((key, "bold $secondary"), f" {text}"), classes="key")
+        self.action = action
+
+
+class LessonPanel(VerticalScroll, can_focus=True):
+    """A lesson being taken."""
+
+    DEFAULT_CSS = """
+    LessonPanel {
+        dock: right;
+        width: 34%;
+        min-width: 36;
+        max-width: 66;
+        height: 100%;
+        padding: 0 1;
+        border: round $secondary;
+        border-title-color: $secondary;
+        scrollbar-size-vertical: 1;
+        Vertical, Horizontal, Static { height: auto; }
+        .mark { width: 2; }
+        .words { width: 1fr; }
+        .apart { margin-top: 1; }
+        .places { color: $foreground 60%; margin-bottom: 1; }
+        .told { border-left: outer $success; padding-left: 1; margin-bottom: 1; color: $foreground 85%; }
+        .told.wrong { border-left: outer $primary; }
+        .title { text-style: bold; }
+        .ask { border: round $secondary; padding: 0 1; margin-top: 1; }
+        .choice { margin-top: 1; padding: 0 1; }
+        .choice:hover { background: $secondary 20%; }
+        .spoiled { border-left: outer $error; padding-left: 1; margin-top: 1; }
+        .hint { border-left: outer $secondary; padding-left: 1; margin-top: 1; }
+        .keys { margin-top: 1; }
+        .key { width: auto; margin-right: 2; }
+        .key:hover { text-style: underline; }
+    }
+    LessonPanel.-drawer {
+        dock: bottom;
+        width: 100%;
+        max-width: 100%;
+        height: 12;
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("H", "hint", "Hint"),
+        Binding("L", "leave", "Leave the lesson"),
+        Binding("enter", "switch", "Switch model"),
+        *(Binding(key, f"choose({index})", show=False) for index, key in enumerate(CHOICE_KEYS)),
+    ]
+
+    class StepDone(Message):
+        """The timeline shows a step done, or its question was answered: time to keep the progress."""
+
+        def __init__(self, step: Step) -> None:
+            super().__init__()
+            self.step = step
+
+    class SwitchModel(Message):
+        """The learner wants the next step's host model: call ``run.switch()`` and show the session it returns."""
+
+        def __init__(self, model: HostModel) -> None:
+            super().__init__()
+            self.model = model
+
+    class Finished(Message):
+        """Every step is done."""
+
+        def __init__(self, lesson: Lesson) -> None:
+            super().__init__()
+            self.lesson = lesson
+
+    class Leave(Message):
+        """The learner wants the cluster for free play: hide the panel, keep the session."""
+
+    def __init__(self, run: LessonRun, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.run = run
+        self._hints: tuple[str, ...] = ()
+        self._shown: object = None
+
+    # ------------------------------------------------------------------------------------------------ what it shows
+
+    def compose(self) -> ComposeResult:
+        """Everything, from the state of the run."""
+        run = self.run
+        self.border_title = run.lesson.title
+        number, total = run.place
+        yield Static(f"{_track(run)}  {number} of {total}", classes="places")
+        if run.told:
+            right = run.was_right is not False
+            verdict = {True: "Right. ", False: "Not quite. ", None: ""}[run.was_right]
+            told = verdict + run.told.lstrip()
+            yield _Prose(told, DONE if right else WRONG, "told" if right else "told wrong")
+        step = run.step
+        if step is None:
+            yield Static("That was the lesson. The cluster is yours.", classes="title")
+        else:
+            yield from self._compose_step(step)
+        yield Horizontal(*self._keys(), classes="keys")
+
+    def _compose_step(self, step: Step) -> ComposeResult:
+        run = self.run
+        yield Static(inline(step.title), classes="title")
+        model = run.wants_model
+        if model is not None:
+            yield _Prose(f"This step plays in the **{model.value}** model.", HERE, "ask")
+            return
+        yield _Prose(step.text)
+        if step.predict is not None:
+            yield _Prose(step.predict.question, "?", "ask")
+            for index, choice in enumerate(step.predict.choices):
+                yield _Choice(index, choice.text)
+            if run.held:
+                yield _Prose("The cluster holds here until you have chosen.", classes="hint")
+        else:
+            yield _Prose(step.task, HERE, "ask")
+        if run.spoiled:
+            yield _Prose(run.spoiled, WRONG, "spoiled")
+        for hint in self._hints:
+            yield _Prose(hint, classes="hint")
+
+    def _keys(self) -> Iterator[_Button]:
+        run, step = self.run, self.run.step
+        if run.wants_model is not None:
+            yield _Button("Enter", "start it", "switch")
+        elif step is not None and (left := len(step.hints) - run.hints_shown) > 0:
+            yield _Button("H", f"hint ({left})", "hint")
+        yield _Button("L", "leave here", "leave")
+
+    # ---------------------------------------------------------------------------------------------- following a run
+
+    def on_mount(self) -> None:
+        """Start with what the cursor shows already."""
+        self.follow()
+
+    def follow(self) -> None:
+        """Look at the session again: call this after every move of the cursor."""
+        for step in self.run.update():
+            self._tell_done(step)
+        self._show()
+
+    def _tell_done(self, step: Step) -> None:
+        self._hints = ()
+        self.post_message(self.StepDone(step))
+        if self.run.finished:
+            self.post_message(self.Finished(self.run.lesson))
+
+    def _show(self) -> None:
+        run = self.run
+        shown = (run.index, run.held, run.spoiled, run.wants_model, self._hints)
+        if shown == self._shown:
+            return
+        before, self._shown = self._shown, shown
+        if before is not None:
+            self.refresh(recompose=True)
+        if not isinstance(before, tuple) or before[0] != run.index:
+            self.scroll_home(animate=False)
+        elif self._hints or run.held or run.spoiled:
+            self.call_after_refresh(self.scroll_end, animate=False)
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Choose between the two places."""
+        self.set_class(self.app.size.width < DRAWER_BELOW_COLUMNS, "-drawer")
+
+    # ------------------------------------------------------------------------------------------------------ actions
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that mean nothing now are left to the app."""
+        run, step = self.run, self.run.step
+        if action == "choose":
+            predict = step.predict if step is not None and run.question_open else None
+            return predict is not None and isinstance(parameters[0], int) and parameters[0] < len(predict.choices)
+        if action == "switch":
+            return run.wants_model is not None
+        if action == "hint":
+            return step is not None and run.wants_model is None and run.hints_shown < len(step.hints)
+        return True
+
+    def action_choose(self, index: int) -> None:
+        """Answer the question."""
+        step = self.run.step
+        self.run.answer(index)
+        if step is not None:
+            self._tell_done(step)
+        self.follow()
+
+    def action_hint(self) -> None:
+        """Show one hint more."""
+        self._hints = self.run.hint()
+        self._show()
+
+    def action_switch(self) -> None:
+        """Ask the app for the other host model."""
+        if (model := self.run.wants_model) is not None:
+            self.post_message(self.SwitchModel(model))
+
+    def action_leave(self) -> None:
+        """Ask the app to hide the lesson."""
+        self.post_message(self.Leave())
+
+    def on_click(self, event: events.Click) -> None:
+        """A choice or a key was clicked."""
+        for widget in event.widget.ancestors_with_self if event.widget is not None else ():
+            if isinstance(widget, _Choice) and self.check_action("choose", (widget.index,)):
+                self.action_choose(widget.index)
+                return
+            if isinstance(widget, _Button) and self.check_action(widget.action, ()):
+                getattr(self, f"action_{widget.action}")()
+                return
+
+
+def _track(run: LessonRun) -> str:
+    """``✓✓▸····``: the steps."""
+    total = len(run.lesson.steps)
+    here = HERE if run.index < total else ""
+    return DONE * run.index + here + AHEAD * (total - run.index - len(here))
