@@ -1,7 +1,8 @@
 """Programs that write below /etc/pve, one system call after the other, each waiting for its answer.
 
 A write is what a shell's ``echo … > path`` does: open with O_CREAT and O_TRUNC, then write. So a new file is a CREATE
-and a WRITE; an existing one a truncating WRITE and a WRITE (pmxcfs sheet §8.3).
+and a WRITE; an existing one a truncating WRITE and a WRITE (pmxcfs sheet §8.3). Proxmox' own tools write a temporary
+file and rename it: CREATE, WRITE, RENAME, and readers never see half a file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ REQUEST_BYTES = 128 * 1024
 BETWEEN_CALLS_NS = 10_000
 EIO = 5
 
-Call = tuple[str, dict[str, Any]]
+Call = tuple[str, str, dict[str, Any]]
 
 
 class _Program:
@@ -44,20 +45,25 @@ class Clients:
         self._call_ids = 0
         self._running: dict[int, _Program] = {}
 
-    def write(self, node: int, path: str, content: bytes, cause: int) -> None:
-        """Begin to write a file on a node."""
+    def write(self, node: int, path: str, content: bytes, cause: int, *, replace: bool = False) -> None:
+        """Begin to write a file on a node; ``replace``: through a temporary file."""
         path = self._in_tree(node, path)
-        calls: list[Call] = [("write", {"truncate": True})] if self._exists(node, path) else [("create", {})]
+        written = f"{path}.tmp.{self._writes + 1}" if replace else path
+        exists = self._exists(node, written)
+        calls: list[Call] = [("write", written, {"truncate": True})] if exists else [("create", written, {})]
         calls.extend(
-            ("write", {"data": content[offset : offset + REQUEST_BYTES], "offset": offset})
+            ("write", written, {"data": content[offset : offset + REQUEST_BYTES], "offset": offset})
             for offset in range(0, len(content), REQUEST_BYTES)
         )
+        if replace:
+            calls.append(("rename", written, {"to": path}))
         self._begin(node, path, len(content), calls, cause)
 
     def change(self, node: int, operation: str, path: str, to: str, cause: int) -> None:
         """Begin a change of a single system call: mkdir, rename or delete."""
         arguments = {"to": self._in_tree(node, to)} if to else {}
-        self._begin(node, self._in_tree(node, path), 0, [(operation, arguments)], cause)
+        path = self._in_tree(node, path)
+        self._begin(node, path, 0, [(operation, path, arguments)], cause)
 
     def _begin(self, node: int, path: str, size: int, calls: list[Call], cause: int) -> None:
         self._writes += 1
@@ -101,15 +107,15 @@ class Clients:
             self._finish(program, result, cause)
             return
         host = world.hosts[program.node]
-        operation, arguments = program.calls.popleft()
+        operation, path, arguments = program.calls.popleft()
         self._call_ids += 1
-        body = ev.SystemCalled(program.write, self._call_ids, operation, program.path)
+        body = ev.SystemCalled(program.write, self._call_ids, operation, path)
         event = world.record(program.node, cause, body)
         if host.pmxcfs is None:
             self._finish(program, -EIO, event)
             return
         self._running[self._call_ids] = program
-        host.system_call(self._call_ids, event, operation, program.path, **arguments)
+        host.system_call(self._call_ids, event, operation, path, **arguments)
 
     def _finish(self, program: _Program, result: int, cause: int) -> None:
         world = self._world

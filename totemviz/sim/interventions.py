@@ -29,12 +29,14 @@ class Intervention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class Write(Intervention, frozen=True, kw_only=True, tag="write"):
     """A program on ``node`` writes ``content`` to a file below /etc/pve, as the shell's ``echo … > path`` does.
 
-    ``count`` > 1 writes that many files, ``every`` apart; ``{n}`` in the path becomes their number.
+    ``replace``: as Proxmox' own tools do, to a temporary file that is then renamed. ``count`` > 1 writes that many
+    files, ``every`` apart; ``{n}`` in path and content becomes their number.
     """
 
     node: int
     path: str = "qemu-server/100.conf"
     content: str = "cores: 2\nmemory: 2048\n"
+    replace: bool = False
     count: int = 1
     every: Duration = Duration(1_000_000_000)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -214,7 +215,8 @@ class World:
         for number in range(action.count):
             path = action.path.replace("{n}", str(number + 1))
             content = action.content.replace("{n}", str(number + 1)).encode()
-            self.scheduler.after(number * int(action.every), self.clients.write, action.node, path, content, event)
+            write = partial(self.clients.write, action.node, path, content, event, replace=action.replace)
+            self.scheduler.after(number * int(action.every), write)
 
     def _kill(self, action: do.Kill, event: int) -> None:
         for process in (action.process,) if action.process else (COROSYNC, PMXCFS):
