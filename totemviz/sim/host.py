@@ -44,6 +44,7 @@ class Host:
         self.model = model
         self.disk = disk
         self.daemon: Daemon | None = None
+        self.ring: Ring | None = None
         self.pmxcfs: Pmxcfs | None = None
         self.killed_event = -1
         self.gather_event = -1
@@ -85,8 +86,8 @@ class Host:
             stored = int.from_bytes(self.disk.read_file(self._ring_id_file), "little")
         except FileNotFoundError:
             stored = 0
-        ring = Ring(self.nodeid, self.world.conf.totem, stored)
-        self.daemon = Daemon(self.nodeid, self.world.conf, ring, Reassembler())
+        self.ring = Ring(self.nodeid, self.world.conf.totem, stored)
+        self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, Reassembler())
         event = self._record(cause, ev.ProcessStarted(COROSYNC, self._next_pid()))
         self.carry_out(COROSYNC, self.daemon.start(self.world.now_ns), event)
 
@@ -124,7 +125,7 @@ class Host:
         thread.due_timers = [due for due in thread.due_timers if due[0] != process]
         thread.rest = deque(item for item in thread.rest if item[0] != process)
         if process == COROSYNC:
-            self.daemon = None
+            self.daemon = self.ring = None
             self.killed_event = event
             self._hinder_token(event)
             self.token_ring = None
@@ -208,8 +209,8 @@ class Host:
         machine = self.daemon if process == COROSYNC else self.pmxcfs
         if deadline_ns is None or machine is None:
             return
-        if timer in (tt.TotemTimer.TOKEN_LOSS, tt.TotemTimer.TOKEN_WARNING) and self.daemon is not None:
-            cause = self.world.token_obstacle(self.daemon.ring.ring_id, cause)
+        if timer in (tt.TotemTimer.TOKEN_LOSS, tt.TotemTimer.TOKEN_WARNING) and self.ring is not None:
+            cause = self.world.token_obstacle(self.ring.ring_id, cause)
         outputs = machine.expire(now_ns, timer)
         if timer not in QUIET_TIMERS and outputs:
             cause = self._record(cause, ev.TimerExpired(process, timer, now_ns - deadline_ns))
@@ -366,7 +367,7 @@ class Host:
 
     def _hinder_token(self, event: int) -> None:
         if self.token_ring is not None:
-            self.world.obstacles[self.token_ring] = event
+            self.world.obstacles.setdefault(self.token_ring, event)
 
     # between the daemons
 

@@ -128,7 +128,8 @@ def parse_scenario(text: str, path: str) -> Scenario:
         return msgspec.convert(tree, Scenario, dec_hook=_decode_duration)
     except msgspec.ValidationError as error:
         what, place = _split_place(str(error))
-        raise ScenarioError(f"{path}:{_line_of(text, place)}: {what}{_mend(place, tree)}") from None
+        mend = "; see 'Scenarios' in the README for what a scenario may hold"
+        raise ScenarioError(f"{path}:{_line_of(text, place)}: {what}{mend}") from None
 
 
 def cluster_conf(scenario: Scenario, path: str, folder: Path, text: str = "") -> CorosyncConf:
@@ -151,8 +152,9 @@ def cluster_conf(scenario: Scenario, path: str, folder: Path, text: str = "") ->
     try:
         return parse(proxmox_conf(spec.nodes, spec.totem), "corosync.conf")
     except ConfError as error:
-        line = _line_of(text, ["cluster", "totem"])
         what = str(error).split(": ", 1)[-1]
+        key = what.partition(":")[0].removeprefix("totem.")
+        line = _line_of(text, ["cluster", "totem", key])
         raise ScenarioError(f"{path}:{line}: {what}") from None
 
 
@@ -224,7 +226,7 @@ def dump_scenario(scenario: Scenario) -> str:
 
 
 def _durations_to_text(tree: Any, value: Any) -> Any:
-    """msgspec writes a Duration as the integer it is; files write it with its unit."""
+    """Msgspec writes a Duration as the integer it is; files write it with its unit."""
     if isinstance(value, Duration):
         return str(value)
     if isinstance(value, msgspec.Struct):
@@ -245,15 +247,10 @@ def _decode_duration(kind: type, value: Any) -> Any:
 def _split_place(message: str) -> tuple[str, list[str]]:
     """('what', ['interventions', '1', 'node']) of a msgspec message ending in ' - at `$.interventions[1].node`'."""
     what, _, where = message.partition(" - at ")
-    return what, re.findall(r"[A-Za-z_][A-Za-z_0-9]*|\d+", where.strip("`").removeprefix("$"))
-
-
-def _mend(place: list[str], tree: dict[str, Any]) -> str:
-    """The fields allowed at a place, where msgspec does not say."""
-    del tree
-    if place[:1] == ["interventions"]:
-        return "; see the actions and their fields in the README"
-    return ""
+    place = re.findall(r"[A-Za-z_][A-Za-z_0-9]*|\d+", where.strip("`").removeprefix("$"))
+    if match := re.search(r"unknown field `(.*)`", what):
+        place.append(match[1])
+    return what, place
 
 
 def _line_of(text: str, place: list[str]) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from totemviz.totem.effects import TotemTimer
 
@@ -37,7 +37,7 @@ class HostModel(StrEnum):
         return ((COROSYNC, PMXCFS),) if self is HostModel.ARTICLE else ((COROSYNC,), (PMXCFS,))
 
     @property
-    def synchronous(self) -> str:
+    def synchronous(self) -> Literal["FULL", "NORMAL"]:
         """SQLite's ``PRAGMA synchronous`` of config.db."""
         return "FULL" if self is HostModel.ARTICLE else "NORMAL"
 

@@ -7,8 +7,10 @@ seed (``network/1→3``, ``disk/2``), so touching one thing does not reshuffle a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -53,6 +55,11 @@ class World:
         self.events = 0
         self.epoch_s = EPOCH_S
         self.token_hops = 0
+        self.stopped = False
+        self._stop_type = ev.BODY_BY_KIND.get(scenario.stop_on)
+        self.script = tuple(sorted(scenario.interventions, key=lambda item: (item.at, item.after_event)))
+        self.script_done = 0
+        self.done: list[Done] = []
         self.obstacles: dict[RingId, int] = {}
         self.clients = Clients(self)
         self.hosts: dict[int, Host] = {}
@@ -69,9 +76,6 @@ class World:
             disk = Disk(PROFILES[info.disk], self.stream(f"disk/{info.nodeid}"), {CONFIG_DB: database})
             self.hosts[info.nodeid] = Host(self, info, scenario.host_model, disk)
         self._schedule_start()
-        self.script = tuple(sorted(scenario.interventions, key=lambda item: (item.at, item.after_event)))
-        self.script_done = 0
-        self.done: list[Done] = []
 
     def _nodeids(self) -> Iterator[int]:
         return (node.nodeid for node in self.conf.nodes)
@@ -121,10 +125,7 @@ class World:
         next_ns = self.scheduler.next_ns
         if self.script_done < len(self.script):
             first = self.script[self.script_done]
-            if first.after_event >= 0:
-                due = self.events > first.after_event
-            else:
-                due = next_ns is None or first.at <= next_ns
+            due = self.events > first.after_event if first.after_event >= 0 else next_ns is None or first.at <= next_ns
             if due:
                 self.script_done += 1
                 self.scheduler.now_ns = max(self.now_ns, int(first.at))
@@ -132,11 +133,13 @@ class World:
                 return True
         return self.scheduler.step()
 
-    def run_until(self, time_ns: int) -> None:
-        """Let everything up to ``time_ns`` happen."""
-        while (next_ns := self.next_ns) is not None and next_ns <= time_ns:
+    def run_until(self, time_ns: int) -> bool:
+        """Let everything up to ``time_ns`` happen; True if the scenario's ``stop_on`` ended the run before."""
+        while not self.stopped and (next_ns := self.next_ns) is not None and next_ns <= time_ns:
             self.step()
-        self.scheduler.now_ns = max(self.now_ns, time_ns)
+        if not self.stopped:
+            self.scheduler.now_ns = max(self.now_ns, time_ns)
+        return self.stopped
 
     @property
     def next_ns(self) -> int | None:
@@ -149,6 +152,8 @@ class World:
     def record(self, node: int, cause: int, body: ev.Body) -> int:
         """Write an event at the present time; returns its id."""
         self.events += 1
+        if type(body) is self._stop_type and self.script_done == len(self.script):
+            self.stopped = True
         return self.timeline.append(self.scheduler.now_ns, node, cause, body)
 
     # -------------------------------------------------------------------------------------------------------- network
@@ -174,13 +179,13 @@ class World:
         if data[3] == ORF_TOKEN:
             self.hinder_token(data, event)
 
-    # ------------------------------------------------------------------------------------- what keeps a token from moving
+    # ----------------------------------------------------------------------------------- what keeps a token from moving
 
     def hinder_token(self, data: bytes, event: int) -> None:
         """Remember the event that stopped this token; a token timer that expires will name it as its cause."""
         token = decode(data)
         assert isinstance(token, Token)
-        self.obstacles[token.ring_id] = event
+        self.obstacles.setdefault(token.ring_id, event)
 
     def token_moves(self, ring_id: RingId) -> None:
         """A node accepted the ring's token: nothing hinders it any more."""
@@ -210,7 +215,8 @@ class World:
         for number in range(action.count):
             path = action.path.replace("{n}", str(number + 1))
             content = action.content.replace("{n}", str(number + 1)).encode()
-            self.scheduler.after(number * int(action.every), self.clients.write, action.node, path, content, event)
+            write = partial(self.clients.write, action.node, path, content, event, replace=action.replace)
+            self.scheduler.after(number * int(action.every), write)
 
     def _kill(self, action: do.Kill, event: int) -> None:
         for process in (action.process,) if action.process else (COROSYNC, PMXCFS):
@@ -254,8 +260,11 @@ class World:
         link.changed_by = self.record(ev.WORLD, cause, body)
 
 
-_DO = {
+_DO: dict[type, Callable[[World, Any, int], None]] = {
     do.Write: World._write,
+    do.MakeDirectory: lambda world, action, event: world.clients.change(action.node, "mkdir", action.path, "", event),
+    do.Rename: lambda world, action, event: world.clients.change(action.node, "rename", action.path, action.to, event),
+    do.Delete: lambda world, action, event: world.clients.change(action.node, "delete", action.path, "", event),
     do.StallDisk: lambda world, action, event: world.hosts[action.node].stall_disk(int(action.duration), event),
     do.SetDisk: lambda world, action, event: world.hosts[action.node].set_disk(action.profile, event),
     do.Kill: World._kill,

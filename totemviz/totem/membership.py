@@ -247,7 +247,8 @@ def _create_commit_token(node: Instance) -> None:
 
 def commit_token_in_gather(node: Instance, token: CommitToken) -> None:
     """Accept a commit token that agrees with one's own lists and is for a newer ring."""
-    if set(token.addr) == set(candidates(node)) and token.ring_id.seq > node.ring_id.seq:
+    complete = token.memb_index >= len(token.addr)  # no line left for this node: the original would write past the end
+    if set(token.addr) == set(candidates(node)) and token.ring_id.seq > node.ring_id.seq and not complete:
         node.commit_token = token
         enter_commit(node)
 
