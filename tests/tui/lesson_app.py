@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import App, ComposeResult
+from textual.containers import Container, Horizontal
 from textual.widgets import Static
 
 from tests.lessons.learner import Learner
@@ -13,7 +16,14 @@ from totemviz.tui.lesson_panel import LessonPanel
 class LessonApp(App[None]):
     """The cluster is a grey area here; the panel is the real one."""
 
-    CSS = "Static#cluster { width: 1fr; height: 1fr; background: $surface; }"
+    CSS = """
+    #cluster { width: 1fr; height: 1fr; background: $surface; }
+    #lesson { width: 40; height: 1fr; }
+    Screen.-narrow #cluster { display: none; }
+    Screen.-narrow #lesson { width: 100%; }
+    Screen.-wide #lesson { width: 64; }
+    """
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (110, "-normal"), (180, "-wide")]
 
     def __init__(self, run: LessonRun) -> None:
         super().__init__()
@@ -21,8 +31,10 @@ class LessonApp(App[None]):
         self.told: list[str] = []
 
     def compose(self) -> ComposeResult:
-        yield Static(id="cluster")
-        yield LessonPanel(self.run_of_lesson)
+        with Horizontal():
+            yield Static(id="cluster")
+            with Container(id="lesson"):
+                yield LessonPanel(self.run_of_lesson)
 
     def on_mount(self) -> None:
         self.query_one(LessonPanel).focus()
@@ -37,6 +49,9 @@ class LessonApp(App[None]):
 
     def on_lesson_panel_finished(self, message: LessonPanel.Finished) -> None:
         self.told.append(f"finished {message.lesson.name}")
+
+    def on_lesson_panel_held(self, _message: LessonPanel.Held) -> None:
+        self.told.append("held")
 
     def on_lesson_panel_leave(self, _message: LessonPanel.Leave) -> None:
         self.told.append("leave")
