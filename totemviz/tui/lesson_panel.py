@@ -20,6 +20,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from totemviz.lessons.format import CHOICE_KEYS, Lesson, Step
+from totemviz.lessons.progress import Progress
 from totemviz.lessons.run import LessonRun
 from totemviz.sim.session import Session
 from totemviz.sim.threads import HostModel
@@ -98,8 +99,8 @@ class _Button(Static):
         self.action = action
 
 
-class LessonPanel(VerticalScroll, can_focus=True):
-    """A lesson being taken."""
+class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
+    """A lesson being taken; ``progress`` keeps it for the next sitting."""
 
     DEFAULT_CSS = """
     LessonPanel {
@@ -131,11 +132,15 @@ class LessonPanel(VerticalScroll, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("H", "hint", "Hint"),
         Binding("enter", "switch", "Switch model"),
+        Binding("up", "scroll_up", show=False),
+        Binding("down", "scroll_down", show=False),
+        Binding("pageup", "page_up", show=False),
+        Binding("pagedown", "page_down", show=False),
         *(Binding(key, f"choose({index})", show=False) for index, key in enumerate(CHOICE_KEYS)),
     ]
 
     class StepDone(Message):
-        """The timeline shows a step done, or its question was answered: time to keep the progress."""
+        """The timeline shows a step done, or its question was answered."""
 
         def __init__(self, step: Step) -> None:
             super().__init__()
@@ -161,9 +166,10 @@ class LessonPanel(VerticalScroll, can_focus=True):
     class Leave(Message):
         """The learner wants the cluster for free play: hide the panel, keep the session."""
 
-    def __init__(self, run: LessonRun, *, id: str | None = None) -> None:
+    def __init__(self, run: LessonRun, progress: Progress | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.run = run
+        self.progress = progress
         self._hints: tuple[str, ...] = ()
         self._shown: object = None
 
@@ -243,8 +249,18 @@ class LessonPanel(VerticalScroll, can_focus=True):
     def _tell_done(self, step: Step) -> None:
         self._hints = ()
         self.post_message(self.StepDone(step))
+        self._keep()
         if self.run.finished:
             self.post_message(self.Finished(self.run.lesson))
+
+    def _keep(self) -> None:
+        if self.progress is None:
+            return
+        try:
+            self.progress.note(self.run)
+        except OSError as error:
+            self.progress = None
+            self.app.notify(f"Progress is not kept: {error}", severity="warning")
 
     def _show(self) -> None:
         run = self.run
@@ -252,6 +268,8 @@ class LessonPanel(VerticalScroll, can_focus=True):
         if shown == self._shown:
             return
         before, self._shown = self._shown, shown
+        if before is None or run.question_open or run.wants_model is not None:
+            self.focus(scroll_visible=False)  # its letters answer now
         if before is not None:
             self.refresh(recompose=True)
         if not isinstance(before, tuple) or before[0] != run.index:
