@@ -131,5 +131,5 @@ def test_library() -> None:
     assert "domino" in lessons
     assert find_lesson("domino").title == lessons["domino"].title == "The domino effect"
     assert 7 <= len(lessons["domino"].steps) <= 9
-    with pytest.raises(LessonError, match="no lesson 'chess'; use one of .*domino"):
+    with pytest.raises(LessonError, match=r"no lesson 'chess'; use one of .*domino"):
         find_lesson("chess")

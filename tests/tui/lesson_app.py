@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from tests.lessons.learner import Learner
 from totemviz.lessons import LessonRun
+from totemviz.lessons.progress import Progress
 from totemviz.tui.lesson_panel import LessonPanel
 
 
@@ -25,8 +26,9 @@ class LessonApp(App[None]):
     """
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (110, "-normal"), (180, "-wide")]
 
-    def __init__(self, run: LessonRun) -> None:
+    def __init__(self, run: LessonRun, progress: Progress | None = None) -> None:
         super().__init__()
+        self.progress = progress
         self.run_of_lesson = run
         self.told: list[str] = []
 
@@ -34,7 +36,7 @@ class LessonApp(App[None]):
         with Horizontal():
             yield Static(id="cluster")
             with Container(id="lesson"):
-                yield LessonPanel(self.run_of_lesson)
+                yield LessonPanel(self.run_of_lesson, self.progress)
 
     def on_mount(self) -> None:
         self.query_one(LessonPanel).focus()
