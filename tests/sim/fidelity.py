@@ -160,7 +160,7 @@ FIGURES = (
     Figure("idle", "rotation of an idle ring", "ms", 685.4, lambda: _gap_ms(_visits("idle", 1, 10))),
     Figure("idle", "rotations per second", "1/s", 1.46, lambda: 1000 / _gap_ms(_visits("idle", 1, 10))),
     Figure(
-        "idle, 5 nodes", "rotation of an idle ring", "ms", 932.5, lambda: _gap_ms(_visits("idle, 5 nodes", 1, 10))
+        "idle, 5 nodes", "hold time of an idle ring", "ms", 932, lambda: _gap_ms(_visits("idle, 5 nodes", 1, 10))
     ),
     Figure("lone message", "free rotations before the hold", "rotations", 30, _free_rotations, 0.05),
     Figure("lost message", "visits before a hole is requested", "visits", 5, _requested_at_visit),
