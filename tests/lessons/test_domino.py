@@ -6,8 +6,8 @@ import pytest
 
 from tests.lessons.learner import Learner
 from totemviz.lessons import LessonRun
-from totemviz.lessons.run import PORTION_NS
 from totemviz.sim.interventions import StallDisk, Write
+from totemviz.sim.session import Simulation
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import SECOND, Duration
 from totemviz.totem.effects import MembershipInstalled, StateEntered, TotemTimer
@@ -101,15 +101,46 @@ def test_prediction_is_asked_before_its_answer_is_seen() -> None:
     assert learner.session.cursor.position > decisive.id
 
 
-def test_time_alone_hardly_leaves_the_gate_behind() -> None:
-    """Let alone with ``advance``, the world itself stops within one portion of the gate."""
+@pytest.mark.parametrize("unit", [*Unit, None])
+def test_the_answer_does_not_exist_before_the_question_is_answered(unit: Unit | None) -> None:
+    """Whatever the learner presses, the world stops at the gate: no list and no time bar can show what follows."""
     learner = Learner()
     learner.up_to(3)
-    learner.run.advance(10 * SECOND)
+    for _ in range(60):
+        if unit is None:
+            learner.session.advance(SECOND // 10)
+        else:
+            assert learner.session.forward(unit)
+        learner.run.update()
+        if learner.run.held:
+            break
     assert learner.run.held
     timeline = learner.session.timeline
     gate = timeline[learner.session.cursor.position + 1]
-    assert timeline[-1].time_ns - gate.time_ns <= PORTION_NS
+    assert isinstance(gate.body, TimerExpired)
+    assert timeline[-1].time_ns == gate.time_ns
+    assert not [e for e in timeline if e.id > gate.id and e.node not in (0, gate.node)]
+
+
+def test_a_gated_session_makes_the_same_run() -> None:
+    """Stopping at gates and going on, in small steps or large, changes nothing in the timeline."""
+    learner = Learner()
+    learner.up_to(6)
+    session = learner.session
+    plain = Simulation(session.saved(), session.conf)
+    plain.advance(30 * SECOND)
+    known = list(session.timeline)
+    assert list(plain.timeline)[: len(known)] == known
+
+
+def test_time_passes_between_events_of_the_past() -> None:
+    learner = Learner()
+    session = learner.session
+    session.advance(2 * SECOND)
+    session.cursor.move_to(session.cursor.position - 30)
+    for _ in range(2000):
+        session.advance(SECOND // 1000)
+    assert session.cursor_time_ns > 4 * SECOND
 
 
 def test_too_short_a_stall_is_said_and_can_be_mended() -> None:

@@ -1,0 +1,69 @@
+"""A simulation that stops before what its learner may not see yet.
+
+The world is run one thing at a time, so nothing beyond the gate exists when the question is asked: neither the time bar
+nor an event list can give the answer away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from totemviz.sim.session import LOOK_AHEAD_NS, Simulation
+from totemviz.sim.threads import HostModel
+from totemviz.trace.cursor import Step
+from totemviz.trace.events import Event
+
+
+class GatedSimulation(Simulation):
+    """A simulation whose cursor asks before every event it moves over; ``may_see`` answers."""
+
+    may_see: Callable[[Event], bool] | None = None
+    _clock = (-1, 0)
+
+    def forward(self, step: Step) -> bool:
+        """As in a simulation, but only up to the gate; True there too, for the step ended where it had to."""
+        wanted = self.cursor._predicate(step)
+        limit_ns = self.world.now_ns + LOOK_AHEAD_NS
+        while (event := self._next(limit_ns)) is not None:
+            if not self._allowed(event):
+                return True
+            self.cursor.move_to(event.id)
+            if wanted(event):
+                return True
+        return False
+
+    def advance(self, duration_ns: int) -> bool:
+        """As in a simulation, but only up to the gate."""
+        until_ns = self.cursor_time_ns + duration_ns
+        while (event := self._next(until_ns)) is not None and event.time_ns <= until_ns:
+            if not self._allowed(event):
+                return True
+            self.cursor.move_to(event.id)
+        if self.cursor.at_end:
+            self.world.run_until(until_ns)
+        self._clock = (self.cursor.position, until_ns)
+        return True
+
+    @property
+    def cursor_time_ns(self) -> int:
+        """Virtual time at the cursor: also between two events, while nothing happens."""
+        position, time_ns = self._clock
+        return max(time_ns, self.cursor.view.time_ns) if position == self.cursor.position else self.cursor.view.time_ns
+
+    def with_host_model(self, model: HostModel) -> GatedSimulation:
+        """The same cluster with the same interventions under another host model, from the beginning."""
+        other = GatedSimulation(super().with_host_model(model).scenario, self.conf)
+        other.may_see = self.may_see
+        return other
+
+    def _allowed(self, event: Event) -> bool:
+        return self.may_see is None or self.may_see(event)
+
+    def _next(self, limit_ns: int) -> Event | None:
+        """The event after the cursor; the world is run for it, but not beyond ``limit_ns``."""
+        index = self.cursor.position + 1
+        while index >= len(self.timeline):
+            if (next_ns := self.world.next_ns) is None or next_ns > limit_ns or not self.world.step():
+                return None
+        event: Event = self.timeline[index]
+        return event
