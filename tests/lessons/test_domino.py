@@ -89,16 +89,32 @@ def test_prediction_is_asked_before_its_answer_is_seen() -> None:
     learner.session.forward(Unit.MEMBERSHIP)
     learner.run.update()
     assert learner.run.held
-    seen = list(learner.session.timeline)[: learner.session.cursor.position + 1]
-    assert not [e for e in seen if isinstance(e.body, TimerExpired) and e.body.timer == TotemTimer.TOKEN_RETRANSMIT]
-    decisive = learner.session.timeline[learner.session.cursor.position + 1]
-    assert not learner.run.may_pass(decisive)
+    here = learner.session.cursor.position
     learner.run.advance(SECOND)
-    assert learner.session.cursor.position == decisive.id - 1
+    assert learner.session.cursor.position == here
     learner.bet()
-    assert learner.run.may_pass(decisive)
     learner.run.advance(SECOND)
-    assert learner.session.cursor.position > decisive.id
+    after = list(learner.session.timeline)[here + 1 : learner.session.cursor.position]
+    assert isinstance(after[0].body, TimerExpired) and after[0].body.timer == TotemTimer.TOKEN_RETRANSMIT
+
+
+def test_free_play_lets_the_answer_be_seen_and_coming_back_asks_first() -> None:
+    learner = Learner()
+    learner.up_to(3)
+    learner.run_into_the_gate()
+    here = learner.session.cursor.position
+    learner.run.leave()
+    learner.run.advance(2 * SECOND)
+    assert learner.session.cursor.position > here
+    ahead = len(learner.session.timeline)
+    learner.run.come_back()
+    learner.run.update()
+    assert learner.session.cursor.position == here
+    learner.run.advance(SECOND)
+    assert learner.session.cursor.position == here
+    assert len(learner.session.timeline) == ahead  # what was played freely is not thrown away
+    learner.bet()
+    learner.up_to(9)
 
 
 @pytest.mark.parametrize("unit", [*Unit, None])
@@ -115,11 +131,16 @@ def test_the_answer_does_not_exist_before_the_question_is_answered(unit: Unit | 
         if learner.run.held:
             break
     assert learner.run.held
-    timeline = learner.session.timeline
-    gate = timeline[learner.session.cursor.position + 1]
-    assert isinstance(gate.body, TimerExpired)
-    assert timeline[-1].time_ns == gate.time_ns
-    assert not [e for e in timeline if e.id > gate.id and e.node not in (0, gate.node)]
+    assert learner.session.cursor.at_end
+    resent = TotemTimer.TOKEN_RETRANSMIT
+    timers = [event.body.timer for event in learner.session.timeline if isinstance(event.body, TimerExpired)]
+    assert resent not in timers
+    learner.session.forward(Unit.EVENT)
+    assert learner.session.cursor.at_end
+    learner.bet()
+    learner.session.forward(Unit.EVENT)
+    assert isinstance(decisive := learner.session.timeline[learner.session.cursor.position].body, TimerExpired)
+    assert decisive.timer == resent
 
 
 def test_a_gated_session_makes_the_same_run() -> None:

@@ -74,7 +74,7 @@ async def test_choices_by_key(key: str, verdict: str) -> None:
         await pilot.pause()
         assert verdict in shown(app)
         assert "5 of 9" in shown(app)
-        assert app.told == ["Your bet"]
+        assert app.told == ["held", "Your bet"]
         await pilot.press(key)  # nothing is asked any more
         assert app.run_of_lesson.place == (5, 9)
 
@@ -88,7 +88,7 @@ async def test_choices_and_keys_by_mouse() -> None:
         assert app.run_of_lesson.answers == {3: 2}
         await pilot.click(next(key for key in app.query(".key") if "free" in str(key.render())))
         await pilot.pause()
-        assert app.told == ["Your bet", "leave"]
+        assert app.told == ["held", "Your bet", "leave"]
 
 
 async def test_free_play_and_coming_back() -> None:

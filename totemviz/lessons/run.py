@@ -302,7 +302,9 @@ class LessonRun:
         if new is old:
             return
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
-        self._timeline = new
+        self._timeline = self._watch.timeline = new
+        if common == len(new):
+            return  # only what was not seen yet is gone
         self._held_at = -1
         self._anchor = min(self._anchor, common - 1)
         self._watch = self._new_watch()
