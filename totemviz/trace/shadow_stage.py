@@ -202,6 +202,8 @@ class Stage:
     def _arrivals(self) -> deque[tuple[int, bytes]]:
         """The datagrams that reached the node's socket after it began to read."""
         first_ns = max(self._start_ns, self._start.busy_until_ns + 1)
+        if self._life.unseen_packets >= 0:
+            first_ns -= UNSEEN_NS  # it was listening all the time
         return deque(item for item in self._record.received if first_ns <= item[0] <= self._end_ns)
 
     def _acts(self) -> Iterator[tuple[int, Callable[[int], None]]]:
