@@ -247,7 +247,7 @@ def _check_predict(predict: Predict, at: tuple[str, ...]) -> None:
     if not 2 <= len(predict.choices) <= len(CHOICE_KEYS):
         raise PatternError((*at, "choices"), f"{len(predict.choices)} choices; give 2 to {len(CHOICE_KEYS)}")
     if not any(choice.right for choice in predict.choices):
-        raise PatternError((*at, "choices"), "no choice is right; mark at least one with right = true")
+        raise PatternError((*at, "choices", "0"), "no choice is right; mark at least one with right = true")
     if predict.hold_before is not None:
         _compile_at(predict.hold_before, (*at, "hold_before"))
 

@@ -17,9 +17,9 @@ def lessons_folder() -> Path:
     raise FileNotFoundError(f"{_PACKAGE}: no lessons beside the program; install totemviz again")
 
 
-def all_lessons(folder: Path | None = None) -> list[Lesson]:
-    """Every lesson, by file name. Raises LessonError for the first one that cannot be read."""
-    return [load_lesson(path) for path in sorted((folder or lessons_folder()).glob("*.toml"))]
+def all_lessons(folder: Path | None = None) -> dict[str, Lesson]:
+    """Every lesson by name, in the order of the names. Raises LessonError for the first one that cannot be read."""
+    return {path.stem: load_lesson(path) for path in sorted((folder or lessons_folder()).glob("*.toml"))}
 
 
 def find_lesson(name: str, folder: Path | None = None) -> Lesson:

@@ -145,11 +145,12 @@ class LessonRun:
 
     @property
     def wants_model(self) -> HostModel | None:
-        """The host model the step plays in, if the session runs another one."""
-        step = self.step
-        if step is None or step.host_model is None or not isinstance(self.session, Simulation):
+        """The host model the step plays in (else the step before, else the scenario), if the session runs another."""
+        if self.step is None or not isinstance(self.session, Simulation):
             return None
-        return step.host_model if self.session.scenario.host_model is not step.host_model else None
+        named = [step.host_model for step in self.lesson.steps[: self.index + 1] if step.host_model is not None]
+        model = named[-1] if named else self.lesson.scenario.host_model
+        return model if self.session.scenario.host_model is not model else None
 
     @property
     def told(self) -> str:
@@ -220,14 +221,22 @@ class LessonRun:
     def advance(self, duration_ns: int) -> list[Step]:
         """Let virtual time pass in small portions, up to a gate; returns the steps that became done."""
         done: list[Step] = []
-        while duration_ns > 0 and not self.held:
-            portion_ns = min(duration_ns, PORTION_NS)
-            more = self.session.advance(portion_ns)
-            duration_ns -= portion_ns
+        now_ns = max(self._time_ns, self._clock[1] if self._clock[0] == self.session.cursor.position else 0)
+        until_ns = now_ns + duration_ns
+        while now_ns < until_ns and not self.held:
+            now_ns = min(now_ns + PORTION_NS, until_ns)
+            self.session.advance(now_ns - self._time_ns)
             done += self.update()
-            if not more:
-                break
+        self._clock = (self.session.cursor.position, now_ns)
         return done
+
+    @property
+    def _time_ns(self) -> int:
+        session = self.session
+        return session.cursor_time_ns if isinstance(session, Simulation) else session.cursor.view.time_ns
+
+    _clock = (-1, 0)
+    """Position and virtual time ``advance`` came to: a cursor in the past shows no time between two events."""
 
     # ------------------------------------------------------------------------------------------------ other sessions
 

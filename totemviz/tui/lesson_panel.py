@@ -1,14 +1,15 @@
 """The panel a lesson lives in: what is asked, hints, and a check mark when the timeline shows it done.
 
-It stands at the right, a third of the width, or is a drawer along the bottom where there are few columns. The app moves
-the session as always and calls ``follow`` afterwards; the panel tells the app by messages what it cannot do itself.
+It fills the place the app gives it: a column at the right, or the whole body where there are few columns. The app moves
+the session as always and calls ``follow`` (or ``show``) before it draws anything; what the panel cannot do itself it
+asks for by messages.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from textual import events
 from textual.app import ComposeResult
@@ -19,11 +20,10 @@ from textual.message import Message
 from textual.widgets import Static
 
 from totemviz.lessons.format import CHOICE_KEYS, Lesson, Step
+from totemviz.lessons.progress import Progress
 from totemviz.lessons.run import LessonRun
+from totemviz.sim.session import Session
 from totemviz.sim.threads import HostModel
-
-DRAWER_BELOW_COLUMNS = 100
-"""With fewer columns the panel is a drawer."""
 
 DONE, HERE, AHEAD, WRONG = "✓", "▸", "·", "✗"
 
@@ -49,6 +49,11 @@ def paragraphs(text: str) -> Iterator[tuple[bool, str]]:
         for part in re.split(r"\n(?=- )", block):
             item = part.startswith("- ")
             yield item, " ".join(part.removeprefix("- ").split())
+
+
+class _HasSession(Protocol):
+    @property
+    def session(self) -> Session: ...
 
 
 class _Prose(Vertical):
@@ -94,16 +99,13 @@ class _Button(Static):
         self.action = action
 
 
-class LessonPanel(VerticalScroll, can_focus=True):
-    """A lesson being taken."""
+class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
+    """A lesson being taken; ``progress`` keeps it for the next sitting."""
 
     DEFAULT_CSS = """
     LessonPanel {
-        dock: right;
-        width: 34%;
-        min-width: 36;
-        max-width: 66;
-        height: 100%;
+        width: 1fr;
+        height: 1fr;
         padding: 0 1;
         border: round $secondary;
         border-title-color: $secondary;
@@ -125,23 +127,20 @@ class LessonPanel(VerticalScroll, can_focus=True):
         .key { width: auto; margin-right: 2; }
         .key:hover { text-style: underline; }
     }
-    LessonPanel.-drawer {
-        dock: bottom;
-        width: 100%;
-        max-width: 100%;
-        height: 12;
-    }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("H", "hint", "Hint"),
-        Binding("L", "leave", "Leave the lesson"),
         Binding("enter", "switch", "Switch model"),
+        Binding("up", "scroll_up", show=False),
+        Binding("down", "scroll_down", show=False),
+        Binding("pageup", "page_up", show=False),
+        Binding("pagedown", "page_down", show=False),
         *(Binding(key, f"choose({index})", show=False) for index, key in enumerate(CHOICE_KEYS)),
     ]
 
     class StepDone(Message):
-        """The timeline shows a step done, or its question was answered: time to keep the progress."""
+        """The timeline shows a step done, or its question was answered."""
 
         def __init__(self, step: Step) -> None:
             super().__init__()
@@ -161,12 +160,16 @@ class LessonPanel(VerticalScroll, can_focus=True):
             super().__init__()
             self.lesson = lesson
 
+    class Held(Message):
+        """The cursor was moved back to before an event that may not be seen yet: pause, and draw again."""
+
     class Leave(Message):
         """The learner wants the cluster for free play: hide the panel, keep the session."""
 
-    def __init__(self, run: LessonRun, *, id: str | None = None) -> None:
+    def __init__(self, run: LessonRun, progress: Progress | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.run = run
+        self.progress = progress
         self._hints: tuple[str, ...] = ()
         self._shown: object = None
 
@@ -226,16 +229,38 @@ class LessonPanel(VerticalScroll, can_focus=True):
         self.follow()
 
     def follow(self) -> None:
-        """Look at the session again: call this after every move of the cursor."""
+        """Look at the session again: call this after every move of the cursor, before anything is drawn.
+
+        The cursor may be moved back, to before what may not be seen yet; ``Held`` tells so.
+        """
+        position = self.run.session.cursor.position
         for step in self.run.update():
             self._tell_done(step)
+        if self.run.session.cursor.position != position:
+            self.post_message(self.Held())
         self._show()
+
+    def show(self, moment: _HasSession) -> None:
+        """Follow whatever session the app shows now."""
+        if moment.session is not self.run.session:
+            self.run.attach(moment.session)
+        self.follow()
 
     def _tell_done(self, step: Step) -> None:
         self._hints = ()
         self.post_message(self.StepDone(step))
+        self._keep()
         if self.run.finished:
             self.post_message(self.Finished(self.run.lesson))
+
+    def _keep(self) -> None:
+        if self.progress is None:
+            return
+        try:
+            self.progress.note(self.run)
+        except OSError as error:
+            self.progress = None
+            self.app.notify(f"Progress is not kept: {error}", severity="warning")
 
     def _show(self) -> None:
         run = self.run
@@ -243,16 +268,14 @@ class LessonPanel(VerticalScroll, can_focus=True):
         if shown == self._shown:
             return
         before, self._shown = self._shown, shown
+        if before is None or run.question_open or run.wants_model is not None:
+            self.focus(scroll_visible=False)  # its letters answer now
         if before is not None:
             self.refresh(recompose=True)
         if not isinstance(before, tuple) or before[0] != run.index:
             self.scroll_home(animate=False)
         elif self._hints or run.held or run.spoiled:
             self.call_after_refresh(self.scroll_end, animate=False)
-
-    def on_resize(self, _event: events.Resize) -> None:
-        """Choose between the two places."""
-        self.set_class(self.app.size.width < DRAWER_BELOW_COLUMNS, "-drawer")
 
     # ------------------------------------------------------------------------------------------------------ actions
 
