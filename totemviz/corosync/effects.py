@@ -31,8 +31,11 @@ class CpgError(IntEnum):
     OK = 1
     LIBRARY = 2
     TRY_AGAIN = 6
+    INVALID_PARAM = 7
     BAD_HANDLE = 9
+    BUSY = 10
     NOT_EXIST = 12
+    NAME_TOO_LONG = 13
     EXIST = 14
 
 
@@ -82,4 +85,10 @@ class SyncCompleted(msgspec.Struct, frozen=True, tag="sync_completed"):
     ring_id: RingId
 
 
-Observation: TypeAlias = CpgConfchg | CpgDelivered | QuorumChanged | SyncCompleted
+class DaemonExited(msgspec.Struct, frozen=True, tag="daemon_exited"):
+    """The daemon is gone, by its own decision or on request (``reason``); every client loses its connection."""
+
+    reason: str
+
+
+Observation: TypeAlias = CpgConfchg | CpgDelivered | QuorumChanged | SyncCompleted | DaemonExited

@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from totemviz.totem.effects import CancelTimer, Log, SetTimer
+
 
 class CpgJoin(msgspec.Struct, frozen=True, gc=False):
     """Join a CPG group; ``client`` is one of this process' two connections (0 dcdb, 1 status)."""
@@ -27,6 +29,15 @@ class CpgMcast(msgspec.Struct, frozen=True, gc=False):
     client: int
     group: str
     payload: bytes
+
+
+class CpgFinalize(msgspec.Struct, frozen=True, gc=False):
+    """Close this CPG connection; there is no answer. The next join comes over a new connection of the same number.
+
+    Nothing that still belongs to the old connection may reach the process afterwards.
+    """
+
+    client: int
 
 
 class FuseReply(msgspec.Struct, frozen=True, gc=False, tag="fuse_reply"):
@@ -99,8 +110,12 @@ class DfsmModeChanged(msgspec.Struct, frozen=True, gc=False, tag="dfsm_mode_chan
     mode: str
 
 
-Effect: TypeAlias = CpgJoin | CpgLeave | CpgMcast
+CpgCall: TypeAlias = CpgJoin | CpgLeave | CpgMcast
+
+Effect: TypeAlias = CpgCall | CpgFinalize | SetTimer | CancelTimer | Log
 
 Observation: TypeAlias = (
     FuseCalled | ChangeQueued | ChangeApplied | ChangeCommitted | DfsmModeChanged | FuseReply | DiskIo
 )
+
+Output: TypeAlias = Effect | Observation

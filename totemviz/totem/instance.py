@@ -167,11 +167,9 @@ class Instance:
         ring = self.new_members
         return ring[(ring.index(self.nodeid) + 1) % len(ring)]
 
-    def observe_state(self, reason: int, text: str) -> None:
-        """Let the world see a change of the membership state."""
-        self.out.append(
-            fx.StateEntered(self.state.value, reason, text, self.ring_id, tuple(self.proc), tuple(self.failed))
-        )
+    def observe_state(self, state: State, reason: int, text: str) -> None:
+        """Let the world see that a membership state is entered."""
+        self.out.append(fx.StateEntered(state.value, reason, text, self.ring_id, tuple(self.proc), tuple(self.failed)))
 
 
 def merge(ids: Iterable[int], into: list[int]) -> None:

@@ -23,6 +23,8 @@ def enter_gather(node: Instance, reason: Gather) -> None:
     node.orf_token_discard = True
     node.originated_orf_token = False
     merge([node.nodeid], node.proc)
+    # announced before anything it causes: the join, and the timers that run from here
+    node.observe_state(State.GATHER, reason.value, reason.text)
     send_join(node)
     node.set_timer(TotemTimer.JOIN)
     node.set_timer(TotemTimer.CONSENSUS)
@@ -35,7 +37,6 @@ def enter_gather(node: Instance, reason: Gather) -> None:
     node.state = State.GATHER
     if reason is Gather.CONSENSUS_EXPIRED:
         node.continuous_gather += 1
-    node.observe_state(reason.value, reason.text)
 
 
 def send_join(node: Instance) -> None:
@@ -275,7 +276,7 @@ def enter_commit(node: Instance) -> None:
     node.set_timer(TotemTimer.TOKEN_WARNING)
     node.continuous_gather = 0
     node.trc = node.pbl = node.cbl = 0
-    node.observe_state(-1, "agreed; the commit token collects what everybody holds")
+    node.observe_state(State.COMMIT, -1, "agreed; the commit token collects what everybody holds")
 
 
 def send_commit_token(node: Instance, token: CommitToken, target: int) -> None:

@@ -57,7 +57,7 @@ def enter_recovery(node: Instance, token: CommitToken) -> None:
     node.set_timer(TotemTimer.TOKEN_RETRANSMIT)
     node.state = State.RECOVERY
     node.continuous_gather = 0
-    node.observe_state(-1, "exchanging what members still lack of the old ring")
+    node.observe_state(State.RECOVERY, -1, "exchanging what members still lack of the old ring")
 
 
 def _queue_old_messages(node: Instance, arus: list[int]) -> None:
@@ -160,7 +160,7 @@ def enter_operational(node: Instance) -> None:
     node.received_flg = True
     node.set_timer(TotemTimer.PAUSE)
     node.old_ring_id = node.ring_id
-    node.observe_state(-1, "the ring is up")
+    node.observe_state(State.OPERATIONAL, -1, "the ring is up")
     node.out.append(MembershipInstalled(node.ring_id, node.new_members, joined, left, unannounced))
 
 

@@ -258,7 +258,7 @@ _HOLD = _both("IQ")
 _RTR = (struct.Struct(">IQI"), struct.Struct("<IQI"))
 _ENTRY = (struct.Struct(">IQIII"), struct.Struct("<IQIII"))
 _MAGIC_LITTLE = struct.pack("<H", MAGIC)
-_MAGICS = (_MAGIC_LITTLE, struct.pack(">H", MAGIC))
+_MAGIC_BIG = struct.pack(">H", MAGIC)
 _HEADER_SIZE = 13
 
 
@@ -270,11 +270,9 @@ def decode(data: bytes, sender: str = "?") -> Message:
     if len(data) < _HEADER_SIZE:
         raise WireError(f"Message received from {sender} is too short...  Ignoring {len(data)}.")
     magic = data[:2]
-    if magic not in _MAGICS:
-        raise WireError(
-            f"Message received from {sender} has bad magic number "
-            f"(probably sent by {_probable_sender(data)}).. Ignoring"
-        )
+    if magic not in (_MAGIC_LITTLE, _MAGIC_BIG):
+        guess = _probable_sender(data)
+        raise WireError(f"Message received from {sender} has bad magic number (probably sent by {guess}).. Ignoring")
     if data[2] != VERSION:
         raise WireError(f"Message received from {sender} has unsupported version {data[2]}... Ignoring")
     kind = data[3]
@@ -302,11 +300,10 @@ def _decode_token(data: bytes, little: bool) -> Token:
     (_, _, _, _, nodeid, target, seq, token_seq, aru, aru_addr, rep, ring_seq, backlog, fcc, flag, count) = _TOKEN[
         little
     ].unpack_from(data)
-    if count == 0:
-        rtr: tuple[tuple[RingId, int], ...] = ()
-    else:
-        if len(data) > TOKEN_SIZE_MAX or not 0 <= count <= RETRANSMIT_ENTRIES_MAX:
-            raise WireError(f"Received {TYPE_NAMES[ORF_TOKEN]} message is too long...  ignoring.")
+    if len(data) > TOKEN_SIZE_MAX or not 0 <= count <= RETRANSMIT_ENTRIES_MAX:
+        raise WireError(f"Received {TYPE_NAMES[ORF_TOKEN]} message is too long...  ignoring.")
+    rtr: tuple[tuple[RingId, int], ...] = ()
+    if count:
         unpack = _RTR[little].unpack_from
         entries = [unpack(data, 57 + 16 * i) for i in range(count)]
         rtr = tuple((RingId(r, s), n) for r, s, n in entries)

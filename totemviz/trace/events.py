@@ -156,6 +156,12 @@ class FsyncFinished(msgspec.Struct, frozen=True, gc=False, tag="fsync_finished")
     took_ns: int
 
 
+class RingIdStored(msgspec.Struct, frozen=True, gc=False, tag="ring_id_stored"):
+    """Corosync wrote its ring-id file, on its main thread, without fsync (every entry to COMMIT)."""
+
+    seq: int
+
+
 class DiskChanged(msgspec.Struct, frozen=True, gc=False, tag="disk_changed"):
     """A disk got another profile (``profile``), or stalls for ``stall_ns`` from now (0 = no stall)."""
 
@@ -212,6 +218,7 @@ WorldBody: TypeAlias = (
     | ProcessResumed
     | FsyncStarted
     | FsyncFinished
+    | RingIdStored
     | DiskChanged
     | LinkChanged
     | WriteStarted

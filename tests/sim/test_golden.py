@@ -1,0 +1,44 @@
+"""Golden transcripts: whole scenarios as text. ``UPDATE_GOLDEN=1 pytest tests/sim/test_golden.py`` writes them anew."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.sim.runs import GOLDEN, SCENARIOS, run_file
+from totemviz.trace.transcript import transcript
+
+STORY = {
+    "intervened",
+    "process_started",
+    "process_killed",
+    "process_blocked",
+    "process_resumed",
+    "state_entered",
+    "membership_installed",
+    "quorum_changed",
+    "dfsm_mode_changed",
+    "write_started",
+    "write_finished",
+    "change_applied",
+    "fsync_started",
+    "fsync_finished",
+}
+KINDS = {
+    "cold-boot": STORY | {"log", "cpg_confchg", "sync_completed"},
+    "kill-restart": STORY,
+    "partition": STORY,
+    "domino-article": STORY,
+    "domino-measured": STORY,
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SCENARIOS.glob("*.toml")))
+def test_transcript(name: str) -> None:
+    lines = list(transcript(run_file(name).timeline, KINDS[name]))
+    text = "\n".join(line for line in lines if " debug   " not in line) + "\n"
+    golden = GOLDEN / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8"), f"{name} runs differently now; look at the difference"

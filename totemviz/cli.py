@@ -1,0 +1,315 @@
+"""The commands: parse, call, print. Heavy imports happen inside the command that needs them.
+
+Whatever is wrong with what the user gave (a file, a key, a flag) becomes one line on standard error and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from totemviz import __version__
+
+if TYPE_CHECKING:
+    from totemviz.corosync.conf import CorosyncConf
+    from totemviz.sim.scenario import Scenario
+    from totemviz.sim.world import World
+    from totemviz.trace.timeline import Timeline
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+PROGRESS_SLICES = 200
+
+
+class BadInput(Exception):  # noqa: N818 - the user's, not the program's
+    """One line that says what is wrong with the input and how to mend it."""
+
+
+class _Duration(click.ParamType[int]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from totemviz.sim.units import Duration
+
+        try:
+            return Duration.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="totemviz")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Step through a real Proxmox VE cluster, token by token.
+
+    Without a command: the cockpit with a built-in cluster of three nodes. Press ? in it.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(run)
+
+
+@cli.command()
+@click.argument("scenario_file", metavar="[SCENARIO.toml]", required=False)
+@click.option("--conf", metavar="FILE", help="Run the cluster of this corosync.conf.")
+@click.option("--host-model", type=click.Choice(["article", "measured"]), help="How a node's processes share threads.")
+@click.option("--seed", type=int, metavar="N", help="Seed of all random streams.")
+@click.option("--headless", is_flag=True, help="Run without the cockpit, to the scenario's end or --for.")
+@click.option("--for", "for_ns", type=_Duration(), metavar="30s", help="How much virtual time to run headless.")
+@click.option("--out", metavar="FILE", help="Write the timeline as JSON lines.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the run's figures.")
+@click.option("--transcript", is_flag=True, help="Print the run as text, one event a line.")
+@click.option(
+    "--kind", "kinds", multiple=True, metavar="KIND", help="Transcript: only this kind of event (repeatable)."
+)
+@click.option("--node", "nodes", type=int, multiple=True, metavar="ID", help="Transcript: only this node (repeatable).")
+def run(  # noqa: PLR0913, PLR0917 - one parameter per option
+    scenario_file: str | None = None,
+    conf: str | None = None,
+    host_model: str | None = None,
+    seed: int | None = None,
+    headless: bool = False,
+    for_ns: int | None = None,
+    out: str | None = None,
+    as_json: bool = False,
+    transcript: bool = False,
+    kinds: tuple[str, ...] = (),
+    nodes: tuple[int, ...] = (),
+) -> None:
+    """Run a cluster: in the cockpit, or with --headless to its end."""
+    with _readable_errors():
+        scenario, cluster = _scenario(scenario_file, conf, host_model, seed)
+        if not headless:
+            if unused := _headless_only(for_ns=for_ns, out=out, json=as_json, transcript=transcript):
+                raise BadInput(f"--{unused} is for headless runs; add --headless")
+            from totemviz.sim.session import Simulation
+            from totemviz.tui import run_cockpit
+
+            run_cockpit(Simulation(scenario, cluster))
+            return
+        _check_filters(kinds, nodes, cluster)
+        _run_headless(scenario, cluster, for_ns, out, as_json, (transcript, kinds, nodes))
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with what was found.")
+@click.option("--transcript", is_flag=True, help="Print the recording as text, one event a line.")
+def replay(files: tuple[str, ...], as_json: bool, transcript: bool) -> None:
+    """Look at a recording of a real cluster (captures of its corosync traffic), or at a run saved with --out."""
+    with _readable_errors():
+        timeline, summary = _load_recording([Path(file) for file in files])
+        if as_json:
+            click.echo(summary)
+        elif transcript:
+            _print_transcript(timeline, (), ())
+        else:
+            from totemviz.sim.session import Session
+            from totemviz.tui import run_cockpit
+
+            run_cockpit(Session(timeline))
+
+
+@cli.command()
+@click.argument("name", required=False)
+def lesson(name: str | None) -> None:
+    """List the lessons, or start one."""
+    with _readable_errors():
+        from totemviz.lessons import all_lessons
+
+        lessons = all_lessons()
+        if name is None:
+            for key, found in lessons.items():
+                click.echo(f"{key:<12} {found.title} · {found.minutes} min")
+                click.echo(f"{'':<12} {found.summary}")
+            return
+        if name not in lessons:
+            raise BadInput(f"there is no lesson {name!r}; use one of {', '.join(lessons)}")
+        from totemviz.tui import run_lesson
+
+        run_lesson(lessons[name])
+
+
+# ------------------------------------------------------------------------------------------------------------- running
+
+
+def _scenario(
+    scenario_file: str | None, conf: str | None, host_model: str | None, seed: int | None
+) -> tuple[Scenario, CorosyncConf]:
+    import msgspec
+
+    from totemviz.corosync.conf import load
+    from totemviz.sim.scenario import Scenario, check, cluster_conf, load_scenario
+    from totemviz.sim.threads import HostModel
+
+    if scenario_file is not None:
+        scenario, cluster = load_scenario(Path(scenario_file))
+    else:
+        scenario = Scenario()
+        cluster = cluster_conf(scenario, "built-in scenario", Path())
+    changes: dict[str, Any] = {}
+    if conf is not None:
+        cluster = load(conf)
+        if scenario_file is not None:
+            check(scenario, cluster, scenario_file, Path(scenario_file).read_text(encoding="utf-8"))
+        else:
+            changes["title"] = cluster.cluster_name or Path(conf).name
+    if host_model is not None:
+        changes["host_model"] = HostModel(host_model)
+    if seed is not None:
+        changes["seed"] = seed
+    return msgspec.structs.replace(scenario, **changes), cluster
+
+
+def _headless_only(**options: Any) -> str:
+    return next((name.removesuffix("_ns") for name, value in options.items() if value), "")
+
+
+def _check_filters(kinds: tuple[str, ...], nodes: tuple[int, ...], cluster: CorosyncConf) -> None:
+    from totemviz.trace.events import BODY_BY_KIND
+
+    for kind in kinds:
+        if kind not in BODY_BY_KIND:
+            raise BadInput(f"--kind {kind}: there is no such event; use one of {', '.join(BODY_BY_KIND)}")
+    known = [node.nodeid for node in cluster.nodes]
+    for node in nodes:
+        if node not in known:
+            raise BadInput(f"--node {node}: there is no such node; the cluster has {', '.join(map(str, known))}")
+
+
+def _run_headless(
+    scenario: Scenario,
+    cluster: CorosyncConf,
+    for_ns: int | None,
+    out: str | None,
+    as_json: bool,
+    transcript: tuple[bool, tuple[str, ...], tuple[int, ...]],
+) -> None:
+    import time
+
+    from totemviz.sim.world import World
+    from totemviz.trace.summary import summarise
+
+    until_ns = int(scenario.stop_after) if for_ns is None else for_ns
+    world = World(scenario, cluster)
+    started = time.perf_counter()
+    interrupted = _run_with_progress(world, until_ns)
+    wall_seconds = time.perf_counter() - started
+    if out is not None:
+        world.timeline.save(Path(out))
+    wanted, kinds, nodes = transcript
+    if wanted:
+        _print_transcript(world.timeline, kinds, nodes)
+    if as_json or not wanted:
+        summary = summarise(world.timeline, world.now_ns, wall_seconds)
+        if as_json:
+            import msgspec
+
+            click.echo(msgspec.json.encode(summary))
+        else:
+            click.echo(
+                f"{summary.virtual_seconds:g} s of cluster time in {summary.wall_seconds:.2f} s: "
+                f"{summary.events} events, {summary.token_hops} token hops, {summary.deliveries} deliveries, "
+                f"{summary.fsyncs} fsyncs"
+            )
+            for membership in summary.memberships:
+                members = ", ".join(map(str, membership.members))
+                click.echo(
+                    f"{membership.time_ns / 1e9:12.6f} s  node {membership.node}  ring {membership.ring_id}  {members}"
+                )
+    if interrupted:
+        sys.exit(INTERRUPTED)
+
+
+def _run_with_progress(world: World, until_ns: int) -> bool:
+    """Run to the end; True if the user interrupted. The bar is drawn only for a person."""
+    slices = [until_ns * (i + 1) // PROGRESS_SLICES for i in range(PROGRESS_SLICES)]
+    hidden = not sys.stderr.isatty()
+    try:
+        with click.progressbar(slices, label="cluster time", file=sys.stderr, hidden=hidden) as bar:
+            for time_ns in bar:
+                if world.run_until(time_ns):
+                    break
+    except KeyboardInterrupt:
+        click.echo(f"interrupted at {world.now_ns / 1e9:.3f} s of cluster time; what ran until then is kept", err=True)
+        return True
+    return False
+
+
+def _print_transcript(timeline: Timeline, kinds: tuple[str, ...], nodes: tuple[int, ...]) -> None:
+    from totemviz.trace.transcript import transcript
+
+    for text in transcript(timeline, kinds or None, nodes or None):
+        click.echo(text)
+
+
+def _load_recording(paths: list[Path]) -> tuple[Timeline, bytes]:
+    """The timeline of captures or of one saved run, and its summary as JSON."""
+    import msgspec
+
+    from totemviz.trace.timeline import Timeline
+
+    with paths[0].open("rb") as file:
+        first = file.read(1)
+    if first == b"{":
+        from totemviz.trace.summary import summarise
+
+        if len(paths) > 1:
+            raise BadInput(f"{paths[1]}: a saved run is looked at alone; give one .jsonl file")
+        timeline = Timeline.load(paths[0])
+        last_ns = timeline[-1].time_ns if len(timeline) else 0
+        return timeline, msgspec.json.encode(summarise(timeline, last_ns, 0.0))
+
+    from totemviz.trace.recorded import load_recording
+
+    hidden = not sys.stderr.isatty()
+    total = sum(path.stat().st_size for path in paths)
+    with click.progressbar(length=total, label="reading", file=sys.stderr, hidden=hidden) as bar:
+        recording = load_recording(paths, progress=lambda done, _total: bar.update(max(0, done - bar.pos)))
+    for warning in recording.summary.warnings:
+        click.echo(warning, err=True)
+    return recording.timeline, msgspec.json.encode(recording.summary)
+
+
+# -------------------------------------------------------------------------------------------------------------- errors
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    """Turn what a user can cause into ``BadInput`` with one line."""
+    from totemviz.corosync.conf import ConfError
+    from totemviz.sim.scenario import ScenarioError
+    from totemviz.trace.capture import CaptureError
+    from totemviz.trace.timeline import TimelineError
+
+    try:
+        yield
+    except (ScenarioError, ConfError, TimelineError, CaptureError) as error:
+        raise BadInput(str(error)) from None
+    except OSError as error:
+        name = error.filename if error.filename is not None else "file"
+        raise BadInput(f"{name}: {error.strerror or error}") from None
+
+
+def main() -> None:
+    """Entry point of the ``totemviz`` command."""
+    try:
+        result = cli.main(prog_name="totemviz", standalone_mode=False)
+    except BadInput as error:
+        click.echo(f"totemviz: {error}", err=True)
+        sys.exit(BAD_INPUT)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx is not None else "totemviz"
+        click.echo(f"{command}: {error.format_message().rstrip('.')}; see {command} --help", err=True)
+        sys.exit(BAD_INPUT)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(result if isinstance(result, int) else 0)

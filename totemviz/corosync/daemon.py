@@ -1,0 +1,363 @@
+"""One corosync daemon: the ring, and on it totempg's receiving half, sync, cmap, CPG, quorum and votequorum.
+
+Sans-IO and single-threaded like the original. Every method returns one ordered list. The ring's outputs are walked
+in order; most pass through, but a delivery, a configuration change or a leaving token is handed to the services at
+exactly its place, and what they say and send comes out there. That is what makes a log read as corosync's does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeAlias
+
+from totemviz.corosync import lines, wire
+from totemviz.corosync.cmap import Cmap
+from totemviz.corosync.conf import CorosyncConf
+from totemviz.corosync.cpg import Cpg
+from totemviz.corosync.decoders import decode, decode_sync
+from totemviz.corosync.effects import CpgError, DaemonExited, Observation, SyncCompleted
+from totemviz.corosync.ipc import (
+    ATOMIC_MESSAGE_SIZE_MAX,
+    CPG_JOIN_REQUEST_SIZE,
+    CPG_LEAVE_REQUEST_SIZE,
+    CPG_MCAST_REQUEST_SIZE,
+    FlowControl,
+    QueueLevel,
+)
+from totemviz.corosync.quorum import Quorum
+from totemviz.corosync.service import SyncService
+from totemviz.corosync.sync import Sync
+from totemviz.corosync.votequorum import Votequorum
+from totemviz.totem import effects as totem
+from totemviz.totem.effects import ConfigurationChange, Deliver, Level, Log, StoreRingId, TokenSent, TotemTimer
+
+DaemonOutput: TypeAlias = totem.Output | Observation
+
+RING_ID_LOADED = "Created or loaded sequence id"
+
+
+class RingMachine(Protocol):
+    """The ring as the daemon uses it (``totemviz.totem.ring.Ring``)."""
+
+    @property
+    def send_queue_free(self) -> int:
+        """Slots that new messages may still take."""
+
+    @property
+    def send_queue_size(self) -> int:
+        """All slots."""
+
+    def start(self, now_ns: int) -> list[totem.Output]:
+        """Begin."""
+
+    def receive(self, now_ns: int, datagram: bytes) -> list[totem.Output]:
+        """A datagram arrived."""
+
+    def expire(self, now_ns: int, timer: str) -> list[totem.Output]:
+        """A timer expired."""
+
+    def submit(self, now_ns: int, parts: bytes) -> list[totem.Output]:
+        """Send a message, group address included."""
+
+    def leave(self, now_ns: int) -> list[totem.Output]:
+        """Say good-bye."""
+
+    def trans_ack(self) -> None:
+        """Ordinary messages may flow again."""
+
+
+class PacketReassembler(Protocol):
+    """totempg's receiving half as the daemon uses it (``totemviz.totem.pg.Reassembler``)."""
+
+    waiting_trans_ack: bool
+
+    def receive(self, source: int, payload: bytes, swapped: bool) -> list[bytes]:
+        """Messages that one packet completes."""
+
+    def configuration_changed(self, left: tuple[int, ...]) -> None:
+        """Forget half messages of nodes that left."""
+
+
+class Daemon:
+    """The stack of one node.
+
+    ``conf`` is the node's corosync.conf, ``ring`` and ``reassembler`` its machines of ``totemviz.totem``. Raises
+    KeyError if ``nodeid`` is not in the nodelist.
+    """
+
+    def __init__(self, nodeid: int, conf: CorosyncConf, ring: RingMachine, reassembler: PacketReassembler) -> None:
+        self.nodeid = nodeid
+        self.conf = conf
+        self.ring = ring
+        self.sync_in_process = True
+        self.connections_allowed = False
+        self.exited = False
+        self._pg = reassembler
+        self._now_ns = 0
+        self._seq = 0
+        self._out: list[DaemonOutput] = []
+        self._loaded = False
+        self._exit_reason: str | None = None
+        self._interfaces = {
+            node.nodeid: "".join(f"r({link}) ip({address}) " for link, address in enumerate(node.addresses))
+            for node in conf.nodes
+        }
+        self.cmap = Cmap(self, conf.config_version)
+        self.cpg = Cpg(self)
+        self.quorum = Quorum(self)
+        self.votequorum = Votequorum(self, self.quorum, conf.node(nodeid).votes, conf.expected_votes, conf.quorum)
+        services: tuple[SyncService, ...] = (self.cmap, self.cpg, self.quorum, self.votequorum)
+        self.sync = Sync(self, services, self._sync_completed)
+        self._services: Mapping[int, SyncService] = {service.service_id: service for service in services}
+        self.flow = FlowControl(conf.totem.net_mtu)
+        self._consumers: Mapping[type, Callable[..., None]] = {
+            Deliver: self._deliver,
+            TokenSent: self._token_sent,
+            ConfigurationChange: self._configuration_change,
+            StoreRingId: self._store_ring_id,
+        }
+
+    # ------------------------------------------------------------------------------------------------ from outside
+
+    def start(self, now_ns: int) -> list[DaemonOutput]:
+        """Begin; the service engines are loaded when the ring's start-up delay is over."""
+        self._now_ns = now_ns
+        self._pg.waiting_trans_ack = True
+        self._out.extend(lines.STARTING)
+        self._log_trans_ack()
+        self._walk(self.ring.start(now_ns))
+        return self._finish()
+
+    def receive(self, now_ns: int, datagram: bytes) -> list[DaemonOutput]:
+        """A datagram arrived from the network (or looped back)."""
+        if self.exited:
+            return []
+        self._now_ns = now_ns
+        self._walk(self.ring.receive(now_ns, datagram))
+        return self._finish()
+
+    def expire(self, now_ns: int, timer: str) -> list[DaemonOutput]:
+        """One of the timers that earlier outputs set has expired."""
+        if self.exited:
+            return []
+        self._now_ns = now_ns
+        outputs = self.ring.expire(now_ns, timer)
+        if timer == TotemTimer.STARTUP and not self._loaded:
+            self._load_services(outputs)
+        else:
+            self._walk(outputs)
+        return self._finish()
+
+    def shutdown(self, now_ns: int) -> list[DaemonOutput]:
+        """SIGTERM: unload the services, multicast one leave, and be gone."""
+        if self.exited:
+            return []
+        self._now_ns = now_ns
+        self._out.append(lines.SHUT_DOWN_BY_SIGNAL)
+        self._exit_reason = "signal"
+        return self._finish()
+
+    # --------------------------------------------------------------------------------------------- clients' requests
+
+    def cpg_join(self, now_ns: int, client: int, pid: int, group: str) -> tuple[CpgError, list[DaemonOutput]]:
+        """cpg_initialize, if this client has no connection yet, and cpg_join.
+
+        ``group`` is text with one character per byte. Answers LIBRARY while nothing listens (before the services are
+        loaded, after exit), TRY_AGAIN for a connection before the first sync is complete (the daemon refuses it with
+        EAGAIN, ``ipc_glue.c``) and during every later one; the real library would wait out the latter.
+        """
+        error = self._admission(now_ns)
+        if error is CpgError.OK:
+            self._reserve(CPG_JOIN_REQUEST_SIZE)
+            self.cpg.connect(client)
+            error = self.cpg.join(client, pid, group.encode("latin-1", "replace"))
+        return error, self._finish()
+
+    def cpg_leave(self, now_ns: int, client: int) -> tuple[CpgError, list[DaemonOutput]]:
+        """cpg_leave."""
+        error = self._admission(now_ns, client)
+        if error is CpgError.OK:
+            self._reserve(CPG_LEAVE_REQUEST_SIZE)
+            error = self.cpg.leave(client)
+        return error, self._finish()
+
+    def cpg_mcast(self, now_ns: int, client: int, payload: bytes) -> tuple[CpgError, list[DaemonOutput]]:
+        """cpg_mcast_joined. OK means handed over and nothing more; the message comes back when it is ordered."""
+        error = self._admission(now_ns, client)
+        size = CPG_MCAST_REQUEST_SIZE + len(payload)
+        if error is CpgError.OK and len(payload) > ATOMIC_MESSAGE_SIZE_MAX:
+            error = CpgError.INVALID_PARAM
+        elif error is CpgError.OK and not self._reserve(size):
+            self.log(Level.WARNING, "MAIN", "*** cs_ipcs_msg_process() (2:2 - 1) No buffer space available!")
+        elif error is CpgError.OK:
+            self.cpg.mcast(client, payload)
+        return error, self._finish()
+
+    def cpg_disconnect(self, now_ns: int, client: int) -> tuple[CpgError, list[DaemonOutput]]:
+        """cpg_finalize, or the client died. Its leave is sent even during sync."""
+        self._now_ns = now_ns
+        if self.exited or client not in self.cpg.connections:
+            return CpgError.BAD_HANDLE, self._finish()
+        self.cpg.disconnect(client)
+        return CpgError.OK, self._finish()
+
+    def _admission(self, now_ns: int, client: int | None = None) -> CpgError:
+        """What the library answers before the request reaches CPG."""
+        self._now_ns = now_ns
+        if self.exited or not self._loaded:
+            return CpgError.LIBRARY
+        if client is not None and client not in self.cpg.connections:
+            return CpgError.BAD_HANDLE
+        if not self.connections_allowed or self.sync_in_process:
+            return CpgError.TRY_AGAIN
+        if self.flow.level is QueueLevel.CRITICAL and self._check_level() is QueueLevel.CRITICAL:
+            return CpgError.TRY_AGAIN
+        return CpgError.OK
+
+    def _reserve(self, size: int) -> bool:
+        """Set slots aside for a request while it is handled; False if there is no room. Moves the level."""
+        reserved = self.flow.slots(size) if self.flow.has_room(size, self.ring.send_queue_free) else 0
+        self._check_level(reserved)
+        return reserved > 0
+
+    # ------------------------------------------------------------------------------------------- for the services
+
+    def multicast(self, body: bytes) -> None:
+        """Queue a message of group ``a``."""
+        self._walk(self.ring.submit(self._now_ns, wire.PREFIX_SERVICES + body))
+
+    def multicast_sync(self, body: bytes) -> None:
+        """Queue a message of group ``sync``."""
+        self._walk(self.ring.submit(self._now_ns, wire.PREFIX_SYNC + body))
+
+    def emit(self, observation: Observation) -> None:
+        """Add to the outputs of the current step."""
+        self._out.append(observation)
+
+    def log(self, level: Level, subsystem: str, text: str) -> None:
+        """Add a log line to the outputs of the current step."""
+        self._out.append(Log(level, subsystem, text))
+
+    def interfaces(self, nodeid: int) -> str:
+        """Addresses of a node as corosync prints them; empty for a node that is not in the nodelist."""
+        return self._interfaces.get(nodeid, "")
+
+    def exit(self, reason: str) -> None:
+        """Shut down when the current step is over."""
+        self._exit_reason = reason
+
+    # ---------------------------------------------------------------------------------------- from the ring, in order
+
+    def _walk(self, outputs: Iterable[totem.Output]) -> None:
+        out, consumers = self._out, self._consumers
+        for output in outputs:
+            consumer = consumers.get(type(output))
+            if consumer is None:
+                out.append(output)
+            else:
+                consumer(output)
+
+    def _finish(self) -> list[DaemonOutput]:
+        if self._exit_reason is not None and not self.exited:
+            self._exit(self._exit_reason)
+        out, self._out = self._out, []
+        return out
+
+    def _exit(self, reason: str) -> None:
+        self._out.extend(lines.services_unloaded())
+        self._walk(self.ring.leave(self._now_ns))
+        self._out.append(lines.EXITING)
+        self.emit(DaemonExited(reason))
+        self.exited = True
+
+    def _load_services(self, outputs: list[totem.Output]) -> None:
+        """The ring is ready: load the services right behind the line that says so (``main_service_ready``)."""
+        places = [
+            index
+            for index, output in enumerate(outputs)
+            if isinstance(output, Log) and output.text.startswith(RING_ID_LOADED)
+        ]
+        place = places[0] + 1 if places else 0
+        self._walk(outputs[:place])
+        for name in lines.LOADED_BEFORE_QUORUM:
+            self._out.extend(lines.service_loaded(name))
+        self._out.append(lines.USING_VOTEQUORUM)
+        self.votequorum.start()
+        self._out.extend(lines.service_loaded("votequorum"))
+        self._out.extend(lines.service_loaded("quorum"))
+        self._loaded = True
+        self._walk(outputs[place:])
+
+    def _deliver(self, delivery: Deliver) -> None:
+        """One totempg packet in its place in the total order."""
+        self._seq = delivery.seq
+        source, little = delivery.source, not delivery.swapped
+        for message in self._pg.receive(source, delivery.payload, delivery.swapped):
+            if message.startswith(wire.PREFIX_SERVICES):
+                self._deliver_service(source, message[len(wire.PREFIX_SERVICES) :], little)
+            elif message.startswith(wire.PREFIX_SYNC):
+                self.sync.deliver(source, decode_sync(message[len(wire.PREFIX_SYNC) :]))
+            else:
+                self._deliver_addressed(source, message, little)
+
+    def _deliver_addressed(self, source: int, message: bytes, little: bool) -> None:
+        """A message with an unusual group address: several groups, or the other byte order."""
+        try:
+            names, body = wire.split_group_address(message, little)
+        except ValueError:
+            return
+        if wire.GROUP_SERVICES in names:
+            self._deliver_service(source, body, little)
+        if wire.GROUP_SYNC in names:  # the sync service never swaps: another byte order cannot sync
+            self.sync.deliver(source, decode_sync(body))
+
+    def _deliver_service(self, source: int, body: bytes, little: bool) -> None:
+        if len(body) < 4:
+            return
+        service = self._services.get(int.from_bytes(body[2:4], "little") if little else int.from_bytes(body[:2], "big"))
+        if service is not None:
+            service.deliver(source, decode(body, little), self._seq)
+
+    def _token_sent(self, _: TokenSent) -> None:
+        if self.sync.work_waiting:
+            self.sync.token_sent()
+        if self.flow.level is QueueLevel.CRITICAL:
+            self._check_level()
+
+    def _configuration_change(self, change: ConfigurationChange) -> None:
+        """A transitional or regular configuration (``main.c: confchg_fn``, sheet §8.1)."""
+        if not change.transitional:
+            self._pg.waiting_trans_ack = True
+            self._log_trans_ack()
+        self._pg.configuration_changed(change.left)
+        aborting = self.sync_in_process
+        self.sync_in_process = True
+        for title, nodes in (("left", change.left), ("joined", change.joined)):
+            for nodeid in nodes:
+                self.log(Level.DEBUG, "MAIN", f"Member {title}: {self.interfaces(nodeid)}")
+        if aborting:
+            self.sync.abort()
+        if change.transitional:
+            self.sync.save_transitional(change.members)
+        else:
+            self.sync.start(change.members, change.ring_id)
+
+    def _sync_completed(self) -> None:
+        """Every service is active (``main.c: corosync_sync_completed``)."""
+        self._out.append(lines.SYNC_COMPLETED)
+        self.sync_in_process = False
+        self.connections_allowed = True
+        self.ring.trans_ack()
+        self._pg.waiting_trans_ack = False
+        self._log_trans_ack()
+        self.emit(SyncCompleted(self.sync.ring_id))
+
+    def _store_ring_id(self, effect: StoreRingId) -> None:
+        self.log(Level.DEBUG, "MAIN", f"Storing new sequence id for ring {effect.seq:x}")
+        self._out.append(effect)
+
+    def _log_trans_ack(self) -> None:
+        self.log(Level.DEBUG, "TOTEM", f"waiting_trans_ack changed to {self._pg.waiting_trans_ack:d}")
+
+    def _check_level(self, reserved: int = 0) -> QueueLevel:
+        return self.flow.check(self.ring.send_queue_free, self.ring.send_queue_size, reserved)

@@ -1,0 +1,157 @@
+"""The grammar of corosync.conf: lines into a tree of sections, and the tree back into text.
+
+A file is a sequence of lines; every line is blank, a comment (``#`` first), ``name {``, ``key: value`` or ``}``.
+There is no quoting, no comment behind a value, and nothing may share a line with a brace (``coroparse.c:
+parse_section``). What the keys mean is in ``conf``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+LINE_LENGTH_MAX = 510  # corosync reads lines into 512 bytes, newline and terminator included
+PATH_LENGTH_MAX = 254
+BLANK = " \t\xa0"
+_PATH = re.compile(r"[A-Za-z0-9._\-/:]+\Z")
+
+
+class ConfError(ValueError):
+    """A corosync.conf that corosync refuses. Prints one line: ``FILE:LINE: what is wrong; the mend``."""
+
+    def __init__(self, file: str, line: int, message: str) -> None:
+        message = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in message)
+        super().__init__(f"{file}:{line}: {message}")
+        self.file = file
+        self.line = line
+        self.message = message
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One ``key: value`` line; ``line`` counts from 1."""
+
+    key: str
+    value: str
+    line: int
+
+
+class Section(msgspec.Struct, frozen=True):
+    """One section with its entries and subsections in file order; the file itself is a section without a name."""
+
+    name: str
+    line: int
+    entries: tuple[Entry, ...] = ()
+    sections: tuple[Section, ...] = ()
+
+    def named(self, name: str) -> Iterator[Section]:
+        """The subsections with this name, in file order."""
+        return (section for section in self.sections if section.name == name)
+
+    def get(self, key: str) -> Entry | None:
+        """The entry corosync uses for a key: the last one wins."""
+        return next((entry for entry in reversed(self.entries) if entry.key == key), None)
+
+
+class _Open:
+    """A section whose closing brace has not been read yet."""
+
+    def __init__(self, name: str, line: int, path: str) -> None:
+        self.name = name
+        self.line = line
+        self.path = path
+        self.entries: list[Entry] = []
+        self.sections: list[Section] = []
+
+    def close(self) -> Section:
+        return Section(self.name, self.line, tuple(self.entries), tuple(self.sections))
+
+
+def parse_tree(text: str, path: str) -> Section:
+    """The tree of a corosync.conf. Raises ConfError for a line that is not in the grammar."""
+    lines = text.split("\n")
+    stack = [_Open("", 1, "")]
+    for number, raw in enumerate(lines, 1):
+        if len(raw.removesuffix("\r")) > LINE_LENGTH_MAX:
+            raise ConfError(path, number, f"line too long; keep it to {LINE_LENGTH_MAX} characters")
+        line = raw.removesuffix("\r").strip(BLANK)
+        if not line or line.startswith("#"):
+            continue
+        error = _read_line(line, number, stack)
+        if error:
+            raise ConfError(path, number, error)
+    if len(stack) > 1:
+        unclosed = stack[-1]
+        raise ConfError(
+            path, len(lines), f"missing closing brace of {unclosed.path} (opened in line {unclosed.line}); add '}}'"
+        )
+    return stack[0].close()
+
+
+def _read_line(line: str, number: int, stack: list[_Open]) -> str | None:
+    """Apply one line to the open sections; returns what is wrong, or None."""
+    here = stack[-1]
+    if "{" in line:
+        before, after = line.split("{", 1)
+        name = before.rstrip(BLANK + ":{")
+        if not name:
+            return "missing section name before '{'; write for example 'totem {'"
+        if after.strip(BLANK):
+            return "text after '{'; put it on a line of its own"
+        error, new_path = _extend(here.path, name)
+        if not error:
+            stack.append(_Open(name, number, new_path))
+        return error
+    if ":" in line:
+        before, after = line.split(":", 1)
+        key = before.rstrip(BLANK + ":{")
+        if not key:
+            return "missing key before ':'; write 'key: value'"
+        if len(stack) == 1:
+            return f"key {key} outside a section; move it into one, for example 'totem {{'"
+        error, _ = _extend(here.path, key)
+        if not error:
+            here.entries.append(Entry(key, after.strip(BLANK), number))
+        return error
+    if "}" in line:
+        if line != "}":
+            return "text beside '}'; put the brace on a line of its own"
+        if len(stack) == 1:
+            return "'}' without an open section; remove it"
+        closed = stack.pop()
+        stack[-1].sections.append(closed.close())
+        return None
+    return "neither 'section {', '}' nor 'key: value'; a key needs a colon"
+
+
+def _extend(path: str, name: str) -> tuple[str | None, str]:
+    """Path of a key or section below ``path``, and what corosync's key map has against it."""
+    extended = f"{path}.{name}" if path else name
+    if not _PATH.match(extended):
+        return f"{extended!r} is not a name; use letters, digits and . _ - / :", extended
+    if len(extended) > PATH_LENGTH_MAX:
+        return f"the path of {name[:20]}… is too long; keep it to {PATH_LENGTH_MAX} characters", extended
+    return None, extended
+
+
+def write_tree(root: Section) -> str:
+    """A tree in Proxmox VE's form: everything sorted by name, two spaces of indentation, a blank line in between."""
+    return "\n".join("".join(_write(section, "")) for section in sorted(root.sections, key=_order))
+
+
+def _order(section: Section) -> tuple[str, str]:
+    """Sections sort by name; nodes and interfaces, which repeat, by what tells them apart."""
+    label = section.get("name") or section.get("linknumber")
+    return section.name, label.value if label else ""
+
+
+def _write(section: Section, indent: str) -> Iterator[str]:
+    yield f"{indent}{section.name} {{\n"
+    inner = indent + "  "
+    entries = {entry.key: f"{inner}{entry.key}: {entry.value}\n" for entry in section.entries}
+    parts = [((key, ""), text) for key, text in entries.items()]
+    parts += [(_order(child), "".join(_write(child, inner))) for child in section.sections]
+    for _, text in sorted(parts, key=lambda part: part[0]):
+        yield text
+    yield f"{indent}}}\n"

@@ -1,0 +1,205 @@
+"""config.db: the copy of the tree in a real SQLite database (sheet §3).
+
+It is read at start and inside a synchronisation, and written at every change: one transaction each. Commits append
+to the write-ahead log; with ``synchronous=NORMAL``, as pmxcfs runs it, they do not wait for the disk. ``FULL`` syncs
+the log at every commit, which is how popular articles describe pmxcfs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Literal
+
+import apsw
+import msgspec
+
+from totemviz.pmxcfs.effects import DiskIo
+from totemviz.pmxcfs.index import ROOT_INODE, Entry, EntryType, Index, decode_index, encode_index, new_root
+from totemviz.pmxcfs.memdb import Change
+
+VERSION_NAME = "__version__"
+_BUSY_TIMEOUT_MS = 10_000
+_MASK_32 = 2**32 - 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS tree (
+    inode   INTEGER PRIMARY KEY NOT NULL,
+    parent  INTEGER NOT NULL CHECK (typeof(parent)  = 'integer'),
+    version INTEGER NOT NULL CHECK (typeof(version) = 'integer'),
+    writer  INTEGER NOT NULL CHECK (typeof(writer)  = 'integer'),
+    mtime   INTEGER NOT NULL CHECK (typeof(mtime)   = 'integer'),
+    type    INTEGER NOT NULL CHECK (typeof(type)    = 'integer'),
+    name    TEXT    NOT NULL,
+    data    BLOB
+)
+"""
+_SELECT = "SELECT inode, parent, version, writer, mtime, type, name, data FROM tree"
+_REPLACE = "REPLACE INTO tree (inode, parent, version, writer, mtime, type, name, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_DELETE = "DELETE FROM tree WHERE inode = ?"
+
+_Row = tuple[int, int, int, int, int, int, str, bytes | None]
+
+
+class DatabaseError(Exception):
+    """config.db cannot be used: SQLite failed, or the rows make no tree. The text is pmxcfs' log line."""
+
+
+class Database:
+    """One open config.db.
+
+    ``connect`` opens the connection (the world's virtual disk stands behind it), ``drain_io`` gives what SQLite asked
+    of the disk since the last call, ``synchronous`` is the pragma: NORMAL is pmxcfs.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], apsw.Connection],
+        drain_io: Callable[[], list[DiskIo]],
+        synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
+    ) -> None:
+        self._connect = connect
+        self.drain_io = drain_io
+        self.synchronous = synchronous
+        self._connection: apsw.Connection | None = None
+
+    def open(self, wall_s: int) -> tuple[dict[int, Entry], bool]:
+        """Open and load: the tree by inode, and whether the database is a fresh one. Raises DatabaseError.
+
+        A fresh database gets its version row with the current time, while the tree's mtime in memory stays 0: the
+        index changes across the first restart (sheet §2.1, quirk Q14).
+        """
+        try:
+            self._connection = connection = self._connect()
+            connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+            # A file system without shared memory can do WAL only under an exclusive lock, set before the mode.
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            if mode != [("wal",)]:
+                raise DatabaseError(f"journal_mode=WAL refused: {mode}")
+            connection.execute(f"PRAGMA synchronous={self.synchronous}").fetchall()
+            connection.execute(_SCHEMA)
+            entries = self._load()
+            if entries[ROOT_INODE].version:
+                return entries, False
+            fresh = new_root(mtime=wall_s)
+            connection.execute(_REPLACE, _version_row(fresh))
+        except apsw.Error as error:
+            raise DatabaseError(str(error)) from error
+        entries[ROOT_INODE] = msgspec.structs.replace(fresh, mtime=0)
+        return entries, True
+
+    def write(self, change: Change) -> None:
+        """One change as one transaction (``database.c: bdb_backend_write``). Raises DatabaseError, rolled back."""
+        connection = self._opened()
+        try:
+            connection.execute("BEGIN")
+            if change.deleted_inode is not None:
+                connection.execute(_DELETE, (change.deleted_inode,))
+            if change.entry is not None:
+                connection.execute(_REPLACE, _row(change.entry))
+            connection.execute(_REPLACE, _version_row(change.root))
+            connection.execute("COMMIT")
+        except apsw.Error as error:
+            self._rollback()
+            raise DatabaseError(str(error)) from error
+
+    def commit_update(self, master: bytes, own: Index, updates: Iterable[Entry]) -> dict[int, Entry]:
+        """Become the leader's tree (``database.c: bdb_backend_commit_update``): the new tree by inode.
+
+        ``master`` is the leader's index, ``own`` this node's as it was sent, ``updates`` the received entries in order
+        of arrival. The whole tree is read back inside the transaction and must give the master's index byte for byte.
+        Raises DatabaseError, with the database as before.
+        """
+        # Deletions are never sent: what the master does not list is gone.
+        kept = decode_index(master).digests.keys()
+        connection = self._opened()
+        try:
+            connection.execute("BEGIN")
+            for inode in sorted(own.digests.keys() - kept):
+                connection.execute(_DELETE, (inode,))
+            for entry in updates:
+                connection.execute(_REPLACE, _row(entry))
+            entries = self._load()
+            if encode_index(entries) != master:
+                raise DatabaseError("new index does not match master index - internal error")
+            connection.execute("COMMIT")
+        except apsw.Error as error:
+            self._rollback()
+            raise DatabaseError(str(error)) from error
+        except DatabaseError:
+            self._rollback()
+            raise
+        return entries
+
+    def close(self) -> None:
+        """Close the connection: SQLite checkpoints and removes the write-ahead log."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _opened(self) -> apsw.Connection:
+        if self._connection is None:
+            raise DatabaseError("database is not open")
+        return self._connection
+
+    def _rollback(self) -> None:
+        with suppress(apsw.Error):
+            self._opened().execute("ROLLBACK")
+
+    def _load(self) -> dict[int, Entry]:
+        """All rows as a checked tree; a missing version row gives a root of version 0 (sheet §3.6)."""
+        entries = {ROOT_INODE: new_root(version=0)}
+        for row in self._opened().execute(_SELECT):
+            entry = _entry(*row)
+            entries[entry.inode] = entry
+        names: set[tuple[int, str]] = set()
+        for inode, entry in entries.items():
+            if inode == ROOT_INODE:
+                continue
+            parent = entries.get(entry.parent)
+            if parent is None:
+                raise DatabaseError(f"missing directory inode (inode = {entry.parent:016X})")
+            if not parent.is_directory:
+                raise DatabaseError(f"parent is not a directory (inode = {inode:016X})")
+            if (entry.parent, entry.name) in names:
+                raise DatabaseError(f"found entry with duplicate name (inode = {inode:016X}, name = '{entry.name}')")
+            names.add((entry.parent, entry.name))
+        return entries
+
+
+def _row(entry: Entry) -> _Row:
+    """The row of an entry. A received root keeps its type 4 here, until the next change writes 8 (sheet §3.2)."""
+    name = VERSION_NAME if entry.inode == ROOT_INODE else entry.name
+    return (
+        entry.inode,
+        entry.parent,
+        entry.version,
+        entry.writer,
+        entry.mtime,
+        int(entry.type),
+        name,
+        entry.data or None,
+    )
+
+
+def _version_row(root: Entry) -> _Row:
+    return (ROOT_INODE, ROOT_INODE, root.version, root.writer, root.mtime, int(EntryType.FILE), VERSION_NAME, None)
+
+
+def _entry(
+    inode: int, parent: int, version: int, writer: int, mtime: int, type_: int, name: str, data: bytes | None
+) -> Entry:
+    """One row as an entry, with the checks that need no other row."""
+    if not name:
+        raise DatabaseError(f"inode has no name (inode = {inode:016X})")
+    if type_ & 0xFF not in (EntryType.DIRECTORY, EntryType.FILE):
+        raise DatabaseError(f"inode has unknown type (inode = {inode:016X}, type = {type_ & 0xFF})")
+    kind = EntryType(type_ & 0xFF)
+    if kind is EntryType.DIRECTORY and data:
+        raise DatabaseError(f"directory inode contains data (inode = {inode:016X})")
+    if inode == ROOT_INODE:
+        if name != VERSION_NAME:
+            raise DatabaseError(f"root inode has unexpected name '{name}'")
+        return new_root(version, writer & _MASK_32, mtime & _MASK_32)
+    return Entry(inode, parent, version, writer & _MASK_32, mtime & _MASK_32, kind, name, data or b"")

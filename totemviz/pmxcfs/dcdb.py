@@ -1,0 +1,272 @@
+"""The replicated operations: what a delivered message does to the tree, and how trees are made equal (sheet §4).
+
+A change lives through three moments on every node: it is applied in memory, its transaction is committed in SQLite,
+and on the node it came from its caller gets the answer. Nobody waits for anybody else's second moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from totemviz.corosync.effects import CpgError
+from totemviz.pmxcfs.application import LeaveGroupError, SendState, SeriousError, SyncInfo, SyncMember
+from totemviz.pmxcfs.database import Database, DatabaseError
+from totemviz.pmxcfs.effects import ChangeApplied, ChangeCommitted
+from totemviz.pmxcfs.errors import Errno
+from totemviz.pmxcfs.guests import DuplicateVmidError
+from totemviz.pmxcfs.index import (
+    Entry,
+    Index,
+    MalformedIndexError,
+    decode_index,
+    entry_checksum,
+)
+from totemviz.pmxcfs.locks import LockTimers, is_lock_path
+from totemviz.pmxcfs.memdb import Memdb, Outcome
+from totemviz.pmxcfs.messages import (
+    DcdbType,
+    FuseMessage,
+    MessageType,
+    NormalMessage,
+    UnlockMessage,
+    decode_fuse,
+    decode_unlock,
+    decode_update,
+    encode_unlock,
+    encode_update,
+)
+from totemviz.pmxcfs.process import Process, ProcessId
+from totemviz.pmxcfs.threads import Blocking
+
+DOMAIN = "dcdb"
+
+Post = Callable[[DcdbType, bytes], None]
+
+
+class Dcdb:
+    """The application behind the dcdb state machine: memdb, its database and its lock timers.
+
+    ``post`` multicasts a message without waiting for it; ``is_lowest`` tells whether this node evaluates locks.
+    """
+
+    def __init__(
+        self, process: Process, memdb: Memdb, database: Database, post: Post, is_lowest: Callable[[], bool]
+    ) -> None:
+        self.memdb = memdb
+        self.locks = LockTimers()
+        self.locks.rebuild(memdb, process.wall_s)
+        self._process = process
+        self._database = database
+        self._post = post
+        self._is_lowest = is_lowest
+        self._master = b""
+        self._own: Index | None = None
+        self._updates: list[Entry] = []
+
+    # ------------------------------------------------------------------------------------------------------ delivery
+
+    def deliver(self, sender: ProcessId, message: NormalMessage) -> int:
+        """Apply one operation (``dcdb.c: dcdb_deliver``): the same on every member, the writer's node included."""
+        if message.subtype not in DcdbType.__members__.values():
+            raise LeaveGroupError(f"received unknown message type (msg_type == {message.subtype})")
+        if not self._process.quorate:
+            raise LeaveGroupError("received write while not quorate - trigger resync")
+        operation = DcdbType(message.subtype)
+        if operation is DcdbType.UNLOCK_REQUEST:
+            self._unlock_requested(decode_unlock(message.payload))
+            result = 0
+        else:
+            result = self._apply(sender, message, operation)
+        if self.memdb.errors:
+            raise SeriousError
+        return result
+
+    def _apply(self, sender: ProcessId, message: NormalMessage, operation: DcdbType) -> int:
+        """First memory, then the database, which is not taken back in memory if it fails."""
+        if operation is DcdbType.UNLOCK:
+            unlock = decode_unlock(message.payload)
+            path = unlock.path
+            outcome = self._unlock(unlock, sender.nodeid, message.time_s)
+        else:
+            fuse = decode_fuse(message.payload)
+            path = fuse.path
+            outcome = self.operate(operation, fuse, sender.nodeid, message.time_s)
+        self._process.emit(
+            ChangeApplied(
+                sender.nodeid,
+                sender.pid,
+                message.count,
+                operation.name.lower(),
+                path,
+                outcome.result,
+                self.memdb.version,
+            )
+        )
+        return self.store(outcome)
+
+    def operate(self, operation: DcdbType, fuse: FuseMessage, writer: int, time_s: int) -> Outcome:
+        """One file operation on the tree in memory; ``time_s`` is the sender's clock."""
+        memdb, path = self.memdb, fuse.path
+        match operation:
+            case DcdbType.WRITE:
+                return memdb.write(path, fuse.data, writer, time_s, offset=fuse.offset, truncate=fuse.truncate)
+            case DcdbType.CREATE:
+                return memdb.create(path, writer, time_s)
+            case DcdbType.RENAME:
+                return memdb.rename(path, fuse.to, writer, time_s)
+            case DcdbType.MKDIR:
+                outcome = memdb.mkdir(path, writer, time_s)
+            case DcdbType.DELETE:
+                outcome = memdb.delete(path, writer, time_s)
+            case DcdbType.MTIME:
+                outcome = memdb.mtime(path, writer, fuse.offset)
+            case _:
+                raise AssertionError(f"{operation.name} is no file operation")
+        if is_lock_path(path) and outcome.result == 0:
+            if operation is DcdbType.DELETE:
+                self.locks.forget(path)
+            else:
+                self.locks.register(memdb, path, self._process.wall_s)
+        return outcome
+
+    def store(self, outcome: Outcome) -> int:
+        """Bring a change to the database; EIO, now and ever after, if that fails (sheet §3.5)."""
+        if outcome.change is None:
+            return outcome.result
+        try:
+            self._database.write(outcome.change)
+        except DatabaseError as error:
+            self._emit_io()
+            self._process.critical("database", f"commit transaction failed: {error}")
+            self.memdb.errors = True
+            return -Errno.EIO
+        self._emit_io()
+        self._process.emit(ChangeCommitted(outcome.change.root.version))
+        return outcome.result
+
+    # --------------------------------------------------------------------------------------------------------- locks
+
+    def _locked(self, unlock: UnlockMessage) -> bool:
+        """Whether the lock still is in the state that the message speaks of."""
+        entry = self.memdb.lookup(unlock.path)
+        if entry is None or not entry.is_directory or not is_lock_path(unlock.path):
+            return False
+        return entry_checksum(entry) == unlock.checksum
+
+    def _unlock_requested(self, unlock: UnlockMessage) -> None:
+        """Somebody waits for a lock: the lowest node decides by its own clock whether it has expired."""
+        if not self._locked(unlock) or not self._is_lowest():
+            return
+        expired, other_state_known = self.locks.expired(unlock.path, unlock.checksum, self._process.wall_s)
+        if other_state_known:
+            self._process.critical("main", "wrong lock csum - reset timeout")
+        if expired and self._process.quorate:
+            self._post(DcdbType.UNLOCK, encode_unlock(unlock))
+
+    def _unlock(self, unlock: UnlockMessage, writer: int, time_s: int) -> Outcome:
+        """Remove an expired lock, unless it was renewed in between."""
+        if not self._locked(unlock):
+            return Outcome(0)
+        outcome = self.memdb.delete(unlock.path, writer, time_s)
+        if outcome.change is not None:
+            self.locks.forget(unlock.path)
+        return outcome
+
+    # ----------------------------------------------------------------------------------------------- synchronisation
+
+    def state(self) -> bytes:
+        """The index of the tree."""
+        return self.memdb.index()
+
+    def process_states(self, sync: SyncInfo, send: SendState) -> Blocking[None]:
+        """Choose the leader and the members that need no update (``dcdb.c: dcdb_process_state_update``)."""
+        try:
+            indices = [decode_index(_state(member)) for member in sync.members]
+        except MalformedIndexError as error:
+            raise LeaveGroupError(str(error)) from error
+        leader, master_index = select_leader(sync.members, indices)
+        self._notice(f"leader is {leader.identity}")
+        for member in sync.members:
+            member.synced = member.state == leader.state
+        others = [member for member in sync.members if member.synced and member is not leader]
+        self._notice(f"synced members: {', '.join(str(member.identity) for member in [leader, *others])}")
+        if leader is sync.local:
+            yield from self._send_updates(master_index, indices, send)
+        self._master = _state(leader)
+        self._own = next(index for member, index in zip(sync.members, indices, strict=True) if member is sync.local)
+
+    def _send_updates(self, master: Index, indices: list[Index], send: SendState) -> Blocking[None]:
+        """The leader sends each entry that anybody misses or has otherwise, to all, in inode order."""
+        outdated = [
+            inode
+            for inode, digest in sorted(master.digests.items())
+            if any(index.digests.get(inode) != digest for index in indices)
+        ]
+        updates = [self.memdb.entries[inode] for inode in outdated]
+        self._notice("start sending inode updates")
+        for entry in updates:
+            error = yield from send(MessageType.UPDATE, encode_update(entry))
+            if error is not CpgError.OK:
+                self._process.critical(DOMAIN, f"sending update inode failed {entry.inode:016X}")
+        self._notice(f"sent all ({len(updates)}) updates")
+        error = yield from send(MessageType.UPDATE_COMPLETE, b"")
+        if error is not CpgError.OK:
+            raise LeaveGroupError("failed to send UPDATE_COMPLETE message")
+
+    def process_update(self, payload: bytes) -> None:
+        """Keep one received entry for the commit."""
+        self._updates.append(decode_update(payload))
+
+    def commit(self) -> None:
+        """Become the leader's tree in one transaction; not a matter of quorum (sheet §3.7)."""
+        updates, self._updates = self._updates, []
+        self._notice(f"update complete - trying to commit (got {len(updates)} inode updates)")
+        assert self._own is not None, "a commit follows the states"
+        try:
+            entries = self._database.commit_update(self._master, self._own, updates)
+            self._emit_io()
+            self.memdb.replace_tree(entries)
+        except (DatabaseError, DuplicateVmidError) as error:
+            self._emit_io()
+            # The flag stays, but this node only leaves: it comes back, may even synchronise, and stops for good at
+            # the first ordinary message (quirk Q15).
+            self.memdb.errors = True
+            domain = "database" if isinstance(error, DatabaseError) else "status"
+            self._process.critical(domain, str(error))
+            raise LeaveGroupError from error
+        self.locks.rebuild(self.memdb, self._process.wall_s)
+        self._process.emit(ChangeCommitted(self.memdb.version))
+
+    def cleanup(self) -> None:
+        """Forget the entries of a broken exchange."""
+        self._updates = []
+
+    def configuration(self, members: list[ProcessId]) -> None:
+        """Nothing to do for the data."""
+
+    def synced(self) -> None:
+        """Nothing to do for the data."""
+
+    def checksum(self) -> bytes:
+        """The checksum of the tree."""
+        return self.memdb.checksum()
+
+    def _emit_io(self) -> None:
+        for operation in self._database.drain_io():
+            self._process.emit(operation)
+
+    def _notice(self, text: str) -> None:
+        self._process.notice(DOMAIN, text)
+
+
+def _state(member: SyncMember) -> bytes:
+    assert member.state is not None, "states are processed when all are there"
+    return member.state
+
+
+def select_leader(members: list[SyncMember], indices: list[Index]) -> tuple[SyncMember, Index]:
+    """The highest version, then the latest mtime, then the lowest (node id, pid); numbers of nodes do not count.
+
+    ``members`` are sorted and ``indices`` are theirs, in the same order (``dcdb.c: dcdb_select_leader``).
+    """
+    return max(zip(members, indices, strict=True), key=lambda pair: (pair[1].version, pair[1].mtime))

@@ -1,0 +1,29 @@
+"""The errno values that pmxcfs hands out, as Linux numbers them.
+
+The standard library's ``errno`` follows the machine it runs on; a simulated node is always a Linux machine.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Errno(IntEnum):
+    """Linux error numbers; results of file operations carry them negated."""
+
+    EPERM = 1
+    ENOENT = 2
+    EIO = 5
+    EACCES = 13
+    EBUSY = 16
+    EEXIST = 17
+    ENOTDIR = 20
+    EINVAL = 22
+    EFBIG = 27
+    ENOTEMPTY = 39
+    ENOTCONN = 107
+
+
+def describe(result: int) -> str:
+    """A result as strace prints it: ``5``, or ``-1 ENOENT``."""
+    return str(result) if result >= 0 else f"-1 {Errno(-result).name}"

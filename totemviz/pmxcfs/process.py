@@ -1,0 +1,71 @@
+"""What all parts of one pmxcfs process share: who it is, its clock, and the list its effects go to."""
+
+from __future__ import annotations
+
+import msgspec
+
+from totemviz.pmxcfs.effects import Output
+from totemviz.totem.effects import Level, Log
+
+NS_PER_S = 10**9
+
+
+class Quirks(msgspec.Struct, frozen=True):
+    """Known faults of pmxcfs that can be turned off to show the difference; all on is the real program.
+
+    ``synced_applies_unsynced_messages``: between "received all states" and the end of the updates, a synced member
+    applies messages of outdated members at once, while these apply them only after the updates. Concurrent writes on
+    both sides then come out in different orders, and the trees differ until the hourly verification (sheet §5.7,
+    quirk Q8). Off: synced members, too, keep such messages until the updates are complete.
+    """
+
+    synced_applies_unsynced_messages: bool = True
+
+
+class ProcessId(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A member of a group as pmxcfs knows it: a restarted process is a new member, even on the same node."""
+
+    nodeid: int
+    pid: int
+
+    def __str__(self) -> str:
+        """As the log prints it."""
+        return f"{self.nodeid}/{self.pid}"
+
+
+class Process:
+    """Identity, clock and outputs of one process life."""
+
+    def __init__(self, identity: ProcessId, node_name: str, address: str, epoch_s: int, quirks: Quirks) -> None:
+        self.identity = identity
+        self.node_name = node_name
+        self.address = address
+        self.quirks = quirks
+        self.now_ns = 0
+        self.quorate = False
+        self.corosync_running = False
+        self.out: list[Output] = []
+        self._epoch_s = epoch_s
+
+    @property
+    def wall_s(self) -> int:
+        """The clock of this node in seconds, as it is stamped on messages."""
+        return self._epoch_s + self.now_ns // NS_PER_S
+
+    def emit(self, output: Output) -> None:
+        """Hand an effect or observation to the world, after all earlier ones."""
+        self.out.append(output)
+
+    def notice(self, domain: str, text: str) -> None:
+        """Log an ordinary event."""
+        self.emit(Log(Level.NOTICE, domain, text))
+
+    def critical(self, domain: str, text: str) -> None:
+        """Log trouble."""
+        self.emit(Log(Level.CRITICAL, domain, text))
+
+    def take(self) -> list[Output]:
+        """Everything emitted since the last call."""
+        taken = self.out
+        self.out = []
+        return taken

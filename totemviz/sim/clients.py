@@ -1,0 +1,108 @@
+"""Programs that write below /etc/pve, one system call after the other, each waiting for its answer.
+
+A write is what a shell's ``echo … > path`` does: open with O_CREAT and O_TRUNC, then write. So a new file is a CREATE
+and a WRITE; an existing one a truncating WRITE and a WRITE (pmxcfs sheet §8.3).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from totemviz.pmxcfs.effects import FuseReply
+from totemviz.trace import events as ev
+
+if TYPE_CHECKING:
+    from totemviz.sim.host import Host
+    from totemviz.sim.world import World
+
+REQUEST_BYTES = 128 * 1024
+"""FUSE splits a write into requests of at most this size; each is a message of its own."""
+
+BETWEEN_CALLS_NS = 10_000
+EIO = 5
+
+Call = tuple[str, dict[str, Any]]
+
+
+class _Program:
+    """One write on its way."""
+
+    def __init__(self, write: int, node: int, path: str, calls: list[Call], started_ns: int) -> None:
+        self.write = write
+        self.node = node
+        self.path = path
+        self.calls = deque(calls)
+        self.started_ns = started_ns
+
+
+class Clients:
+    """All programs of the cluster."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._writes = 0
+        self._call_ids = 0
+        self._running: dict[int, _Program] = {}
+
+    def write(self, node: int, path: str, content: bytes, cause: int) -> None:
+        """Begin to write a file on a node."""
+        world = self._world
+        host = world.hosts[node]
+        path = path.removeprefix("/etc/pve").strip("/")
+        if host.pmxcfs is not None:
+            path = host.pmxcfs.resolved(path)
+        self._writes += 1
+        event = world.record(node, cause, ev.WriteStarted(self._writes, path, len(content)))
+        calls: list[Call] = [("write", {"truncate": True})] if _exists(host, path) else [("create", {})]
+        calls.extend(
+            ("write", {"data": content[offset : offset + REQUEST_BYTES], "offset": offset})
+            for offset in range(0, len(content), REQUEST_BYTES)
+        )
+        self._next(_Program(self._writes, node, path, calls, world.now_ns), event, 0)
+
+    def reply(self, node: int, reply: FuseReply, event: int) -> None:
+        """A system call returned."""
+        program = self._running.pop(reply.call_id, None)
+        if program is None:
+            return
+        if reply.result < 0:
+            self._finish(program, reply.result, event)
+        else:
+            self._world.scheduler.after(BETWEEN_CALLS_NS, self._next, program, event, reply.result)
+
+    def pmxcfs_died(self, node: int, event: int) -> None:
+        """Calls into a dead FUSE daemon fail."""
+        for call_id, program in list(self._running.items()):
+            if program.node == node:
+                del self._running[call_id]
+                self._finish(program, -EIO, event)
+
+    def _next(self, program: _Program, cause: int, result: int) -> None:
+        world = self._world
+        if not program.calls:
+            self._finish(program, result, cause)
+            return
+        host = world.hosts[program.node]
+        operation, arguments = program.calls.popleft()
+        self._call_ids += 1
+        body = ev.SystemCalled(program.write, self._call_ids, operation, program.path)
+        event = world.record(program.node, cause, body)
+        if host.pmxcfs is None:
+            self._finish(program, -EIO, event)
+            return
+        self._running[self._call_ids] = program
+        host.system_call(self._call_ids, event, operation, program.path, **arguments)
+
+    def _finish(self, program: _Program, result: int, cause: int) -> None:
+        world = self._world
+        took_ns = world.now_ns - program.started_ns
+        world.record(program.node, cause, ev.WriteFinished(program.write, result, took_ns))
+
+
+def _exists(host: Host, path: str) -> bool:
+    """Whether this node's tree has the file now, as open(2) would find."""
+    try:
+        return host.pmxcfs is not None and host.pmxcfs.read(path) is not None
+    except FileNotFoundError:
+        return False

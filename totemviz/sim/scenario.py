@@ -1,0 +1,278 @@
+"""Scenarios: small TOML files that say which cluster runs, and what happens to it. Also what a saved run and a test is.
+
+```toml
+title = "Slow USB stick on C"
+seed = 7                      # every random stream derives from it
+host_model = "article"        # or "measured"
+stop_after = "30s"            # virtual time
+stop_on = "membership_installed"   # optional: stop at the first such event after the last intervention
+
+[cluster]
+nodes = 3                     # or: conf = "corosync.conf", relative to this file
+[cluster.totem]               # corosync's own keys, milliseconds and counts
+token = 3000
+
+[start]
+stagger = "4ms"               # between one node's corosync and the next one's
+pmxcfs_after = "1s"           # pmxcfs starts this long after corosync
+
+[disks]                       # profile per node id; "default" for the others
+default = "nvme"
+3 = "usb-stick"
+
+[network]
+delay = "50us"
+jitter = "0us"
+loss_percent = 0.0
+duplicate_percent = 0.0
+
+[[interventions]]
+at = "5s"
+action = "stall_disk"
+node = 3
+duration = "6s"
+```
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from totemviz.corosync.conf import ConfError, CorosyncConf, load, parse
+from totemviz.sim.interventions import AnyIntervention, SetDisk
+from totemviz.sim.profiles import PROFILES
+from totemviz.sim.threads import COROSYNC, PMXCFS, HostModel
+from totemviz.sim.units import MS, SECOND, US, Duration
+
+NODES_MAX = 64
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be run: one line with file, line and mend."""
+
+
+class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Which cluster: so many nodes in Proxmox's default form, or the one of a corosync.conf."""
+
+    nodes: int = 3
+    conf: str = ""
+    totem: dict[str, int] = {}
+
+
+class StartSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """When the daemons start."""
+
+    stagger: Duration = Duration(4 * MS)
+    pmxcfs_after: Duration = Duration(SECOND)
+
+
+class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What every link does. The default delay is the lab's: three hops in 0.16 ms (measured.md §2)."""
+
+    delay: Duration = Duration(50 * US)
+    jitter: Duration = Duration(0)
+    loss_percent: float = 0.0
+    duplicate_percent: float = 0.0
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A cluster and what happens to it."""
+
+    title: str = "three nodes"
+    description: str = ""
+    seed: int = 1
+    host_model: HostModel = HostModel.ARTICLE
+    stop_after: Duration = Duration(60 * SECOND)
+    stop_on: str = ""
+    cluster: ClusterSpec = ClusterSpec()
+    start: StartSpec = StartSpec()
+    disks: dict[str, str] = {}
+    network: NetworkSpec = NetworkSpec()
+    interventions: tuple[AnyIntervention, ...] = ()
+
+    def profile_of(self, nodeid: int) -> str:
+        """Name of the disk profile of a node."""
+        return self.disks.get(str(nodeid), self.disks.get("default", "nvme"))
+
+
+def load_scenario(path: Path) -> tuple[Scenario, CorosyncConf]:
+    """Read a scenario file and the corosync.conf it names.
+
+    Raises ScenarioError or ConfError (both one line with file, line and mend), OSError if a file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ScenarioError(f"{path}:1: not a text file; a scenario is TOML") from None
+    scenario = parse_scenario(text, str(path))
+    conf = cluster_conf(scenario, str(path), path.parent, text)
+    check(scenario, conf, str(path), text)
+    return scenario, conf
+
+
+def parse_scenario(text: str, path: str) -> Scenario:
+    """Read a scenario's TOML. Raises ScenarioError."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        match = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line = match[1] if match else str(text.count("\n") + 1)
+        what = re.sub(r"\s*\(at .*\)", "", str(error))
+        raise ScenarioError(f"{path}:{line}: {what}; mend the TOML") from None
+    try:
+        return msgspec.convert(tree, Scenario, dec_hook=_decode_duration)
+    except msgspec.ValidationError as error:
+        what, place = _split_place(str(error))
+        mend = "; see 'Scenarios' in the README for what a scenario may hold"
+        raise ScenarioError(f"{path}:{_line_of(text, place)}: {what}{mend}") from None
+
+
+def cluster_conf(scenario: Scenario, path: str, folder: Path, text: str = "") -> CorosyncConf:
+    """The cluster's corosync.conf: the file it names, or one in Proxmox's form. Raises ConfError, ScenarioError."""
+    spec = scenario.cluster
+    if spec.conf:
+        conf_path = folder / spec.conf
+        try:
+            conf = load(conf_path)
+        except OSError as error:
+            line = _line_of(text, ["cluster", "conf"])
+            raise ScenarioError(f"{path}:{line}: cannot read {conf_path}: {error.strerror}") from None
+        if spec.totem:
+            line = _line_of(text, ["cluster", "totem"])
+            raise ScenarioError(f"{path}:{line}: totem keys belong into {spec.conf}; remove [cluster.totem]")
+        return conf
+    if not 1 <= spec.nodes <= NODES_MAX:
+        line = _line_of(text, ["cluster", "nodes"])
+        raise ScenarioError(f"{path}:{line}: {spec.nodes} nodes cannot be run; use 1 to {NODES_MAX}")
+    try:
+        return parse(proxmox_conf(spec.nodes, spec.totem), "corosync.conf")
+    except ConfError as error:
+        what = str(error).split(": ", 1)[-1]
+        key = what.partition(":")[0].removeprefix("totem.")
+        line = _line_of(text, ["cluster", "totem", key])
+        raise ScenarioError(f"{path}:{line}: {what}") from None
+
+
+def proxmox_conf(nodes: int, totem: dict[str, int] | None = None) -> str:
+    """A corosync.conf as ``pvecm create`` and ``pvecm add`` would leave it, with the keys given added."""
+    members = "".join(
+        f"  node {{\n    name: pve{i}\n    nodeid: {i}\n    quorum_votes: 1\n    ring0_addr: 10.77.0.{i}\n  }}\n\n"
+        for i in range(1, nodes + 1)
+    )
+    keys = "".join(f"  {key}: {value}\n" for key, value in sorted((totem or {}).items()))
+    return (
+        "logging {\n  debug: off\n  to_syslog: yes\n}\n\n"
+        f"nodelist {{\n{members}}}\n\n"
+        "quorum {\n  provider: corosync_votequorum\n}\n\n"
+        "totem {\n  cluster_name: totemviz\n  config_version: 3\n  interface {\n    linknumber: 0\n  }\n"
+        f"  ip_version: ipv4-6\n  link_mode: passive\n  secauth: on\n{keys}  version: 2\n}}\n"
+    )
+
+
+def check(scenario: Scenario, conf: CorosyncConf, path: str, text: str = "") -> None:
+    """What the types cannot say: nodes and profiles that do not exist. Raises ScenarioError."""
+    nodeids = [node.nodeid for node in conf.nodes]
+    known = ", ".join(map(str, nodeids))
+
+    def fail(place: list[str], what: str) -> None:
+        raise ScenarioError(f"{path}:{_line_of(text, place)}: {what}")
+
+    for key, profile in scenario.disks.items():
+        if key != "default" and key not in map(str, nodeids):
+            fail(["disks", key], f"there is no node {key}; the cluster has {known}")
+        if profile not in PROFILES:
+            fail(["disks", key], f"unknown disk {profile!r}; use one of {', '.join(PROFILES)}")
+    if scenario.stop_on:
+        from totemviz.trace.events import BODY_BY_KIND  # noqa: PLC0415
+
+        if scenario.stop_on not in BODY_BY_KIND:
+            fail(["stop_on"], f"unknown event kind {scenario.stop_on!r}; use one of {', '.join(BODY_BY_KIND)}")
+    for index, intervention in enumerate(scenario.interventions):
+        place = ["interventions", str(index)]
+        if (problem := check_intervention(intervention, nodeids)) is not None:
+            fail([*place, problem[0]], problem[1])
+
+
+def check_intervention(intervention: AnyIntervention, nodeids: list[int]) -> tuple[str, str] | None:
+    """(field, what is wrong and how to mend it) of an intervention, None if it can be done."""
+    known = ", ".join(map(str, nodeids))
+    for field in ("node", "nodes", "target"):
+        value = getattr(intervention, field, ())
+        for nodeid in value if isinstance(value, tuple) else (value,):
+            if nodeid not in nodeids and not (field == "target" and nodeid == 0):
+                return field, f"there is no node {nodeid}; the cluster has {known}"
+    if isinstance(intervention, SetDisk) and intervention.profile not in PROFILES:
+        return "profile", f"unknown disk {intervention.profile!r}; use one of {', '.join(PROFILES)}"
+    process = getattr(intervention, "process", "")
+    if process and process not in (COROSYNC, PMXCFS):
+        return "process", f"unknown process {process!r}; use {COROSYNC} or {PMXCFS}"
+    percent = getattr(intervention, "percent", 0.0)
+    if not 0 <= percent <= 100:
+        return "percent", f"{percent:g} is not a percentage; use 0 to 100"
+    return None
+
+
+def dump_scenario(scenario: Scenario) -> str:
+    """The TOML of a scenario; reading it gives an equal scenario."""
+    import tomlkit  # noqa: PLC0415
+
+    tree = msgspec.to_builtins(scenario, enc_hook=str, builtin_types=())
+    return tomlkit.dumps(_durations_to_text(tree, scenario))
+
+
+def _durations_to_text(tree: Any, value: Any) -> Any:
+    """Msgspec writes a Duration as the integer it is; files write it with its unit."""
+    if isinstance(value, Duration):
+        return str(value)
+    if isinstance(value, msgspec.Struct):
+        return {key: _durations_to_text(item, getattr(value, key, item)) for key, item in tree.items()}
+    if isinstance(value, tuple):
+        return [_durations_to_text(item, part) for item, part in zip(tree, value, strict=True)]
+    return tree
+
+
+def _decode_duration(kind: type, value: Any) -> Any:
+    if kind is not Duration:
+        raise NotImplementedError
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} needs a unit, e.g. 250ms or 6s")
+    return Duration.parse(value)
+
+
+def _split_place(message: str) -> tuple[str, list[str]]:
+    """('what', ['interventions', '1', 'node']) of a msgspec message ending in ' - at `$.interventions[1].node`'."""
+    what, _, where = message.partition(" - at ")
+    place = re.findall(r"[A-Za-z_][A-Za-z_0-9]*|\d+", where.strip("`").removeprefix("$"))
+    if match := re.search(r"unknown field `(.*)`", what):
+        place.append(match[1])
+    return what, place
+
+
+def _line_of(text: str, place: list[str]) -> int:
+    """Line in the TOML where a place like ['interventions', '1', 'node'] stands; its table's, or 1, if it is absent."""
+    header: list[str] = []
+    counts: dict[str, int] = {}
+    best = 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if match := re.match(r"\[\[\s*([\w.\-]+)\s*\]\]", stripped):
+            name = match[1]
+            counts[name] = counts.get(name, -1) + 1
+            header = [*name.split("."), str(counts[name])]
+        elif match := re.match(r"\[\s*([\w.\-]+)\s*\]", stripped):
+            header = match[1].split(".")
+        elif match := re.match(r"([\w\-\"']+)\s*=", stripped):
+            key = [*header, match[1].strip("\"'")]
+            if key == place[: len(key)]:
+                return number
+            continue
+        else:
+            continue
+        if header == place[: len(header)]:
+            best = number
+    return best

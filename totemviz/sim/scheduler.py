@@ -1,0 +1,41 @@
+"""Virtual time: one heap of (time, number). The number is the order of scheduling, so equal times have an order too."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+
+class Scheduler:
+    """Runs actions in order of virtual time; ``now_ns`` moves only when an action is taken."""
+
+    __slots__ = ("_heap", "_number", "now_ns")
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._number = 0
+
+    def at(self, time_ns: int, action: Callable[..., None], *args: Any) -> None:
+        """Run ``action(*args)`` at ``time_ns``, which must not lie in the past."""
+        assert time_ns >= self.now_ns
+        self._number += 1
+        heapq.heappush(self._heap, (time_ns, self._number, action, args))
+
+    def after(self, delay_ns: int, action: Callable[..., None], *args: Any) -> None:
+        """Run ``action(*args)`` in ``delay_ns``."""
+        self.at(self.now_ns + delay_ns, action, *args)
+
+    @property
+    def next_ns(self) -> int | None:
+        """Time of the next action; None if nothing is left to happen."""
+        return self._heap[0][0] if self._heap else None
+
+    def step(self) -> bool:
+        """Take the next action; False if there is none."""
+        if not self._heap:
+            return False
+        self.now_ns, _, action, args = heapq.heappop(self._heap)
+        action(*args)
+        return True

@@ -1,0 +1,279 @@
+"""The simulated world: clock, network, hosts, disks and programs, from a scenario and a seed.
+
+Same scenario, same interventions: the same timeline, byte for byte. Chance comes from named streams derived from the
+seed (``network/1→3``, ``disk/2``), so touching one thing does not reshuffle another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import msgspec
+
+from totemviz.corosync.conf import CorosyncConf
+from totemviz.sim import interventions as do
+from totemviz.sim.clients import Clients
+from totemviz.sim.disk import Disk
+from totemviz.sim.host import Host
+from totemviz.sim.network import Link, Loss, Network
+from totemviz.sim.profiles import PROFILES
+from totemviz.sim.scenario import Scenario
+from totemviz.sim.scheduler import Scheduler
+from totemviz.sim.seed import CONFIG_DB, seed_database
+from totemviz.sim.threads import COROSYNC, PMXCFS
+from totemviz.sim.units import US, Duration
+from totemviz.totem.effects import RingId
+from totemviz.totem.wire import ORF_TOKEN, TYPE_NAMES, Token, decode
+from totemviz.trace import events as ev
+from totemviz.trace.timeline import Timeline
+
+EPOCH_S = 1_700_000_000
+"""Wall clock of every simulated host at time 0: a constant, for file times and message headers."""
+
+LOOPBACK_NS = 5 * US
+
+
+class Done(msgspec.Struct, frozen=True):
+    """An intervention that was carried out, with its exact position; ``scripted`` if the scenario asked for it."""
+
+    intervention: do.AnyIntervention
+    scripted: bool
+
+
+class World:
+    """One run of one scenario."""
+
+    def __init__(self, scenario: Scenario, conf: CorosyncConf, timeline: Timeline | None = None) -> None:
+        self.scenario = scenario
+        self.conf = conf
+        self.timeline = timeline if timeline is not None else Timeline()
+        self.scheduler = Scheduler()
+        self.events = 0
+        self.epoch_s = EPOCH_S
+        self.token_hops = 0
+        self.stopped = False
+        self._stop_type = ev.BODY_BY_KIND.get(scenario.stop_on)
+        self.script = tuple(sorted(scenario.interventions, key=lambda item: (item.at, item.after_event)))
+        self.script_done = 0
+        self.done: list[Done] = []
+        self.obstacles: dict[RingId, int] = {}
+        self.clients = Clients(self)
+        self.hosts: dict[int, Host] = {}
+        spec = scenario.network
+        link = Link(int(spec.delay), int(spec.jitter), spec.loss_percent, spec.duplicate_percent)
+        self.network = Network(self._nodeids(), link, self.stream, self.scheduler.after, LOOPBACK_NS)
+        infos = tuple(
+            ev.NodeInfo(node.nodeid, node.name, node.votes, scenario.profile_of(node.nodeid), _letter(index))
+            for index, node in enumerate(conf.nodes)
+        )
+        self.record(ev.WORLD, ev.NO_CAUSE, self._run_started(infos))
+        database = seed_database(conf, EPOCH_S)
+        for info in infos:
+            disk = Disk(PROFILES[info.disk], self.stream(f"disk/{info.nodeid}"), {CONFIG_DB: database})
+            self.hosts[info.nodeid] = Host(self, info, scenario.host_model, disk)
+        self._schedule_start()
+
+    def _nodeids(self) -> Iterator[int]:
+        return (node.nodeid for node in self.conf.nodes)
+
+    def stream(self, name: str) -> Random:
+        """The random stream of that name, derived from the seed."""
+        key = f"{self.scenario.seed}/{name}".encode()
+        return Random(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))
+
+    def _run_started(self, infos: tuple[ev.NodeInfo, ...]) -> ev.RunStarted:
+        totem = self.conf.totem
+        timeouts_ms = {
+            "token": totem.token_ms,
+            "token_retransmit": totem.token_retransmit_ms,
+            "hold": totem.hold_ms,
+            "consensus": totem.consensus_ms,
+            "join": totem.join_ms,
+            "merge": totem.merge_ms,
+        }
+        scenario = self.scenario
+        return ev.RunStarted(
+            "simulated",
+            scenario.title,
+            infos,
+            timeouts_ms,
+            scenario.host_model.value,
+            scenario.seed,
+            totem.transport.value,
+        )
+
+    def _schedule_start(self) -> None:
+        start = self.scenario.start
+        for index, host in enumerate(self.hosts.values()):
+            at_ns = index * int(start.stagger)
+            self.scheduler.at(at_ns, host.start_corosync, ev.NO_CAUSE)
+            self.scheduler.at(at_ns + int(start.pmxcfs_after), host.start_pmxcfs, ev.NO_CAUSE)
+
+    # ----------------------------------------------------------------------------------------------------------- time
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time."""
+        return self.scheduler.now_ns
+
+    def step(self) -> bool:
+        """Let the next thing happen, a scheduled one or an intervention whose turn it is; False if nothing is left."""
+        next_ns = self.scheduler.next_ns
+        if self.script_done < len(self.script):
+            first = self.script[self.script_done]
+            due = self.events > first.after_event if first.after_event >= 0 else next_ns is None or first.at <= next_ns
+            if due:
+                self.script_done += 1
+                self.scheduler.now_ns = max(self.now_ns, int(first.at))
+                self._do(first, scripted=True)
+                return True
+        return self.scheduler.step()
+
+    def run_until(self, time_ns: int) -> bool:
+        """Let everything up to ``time_ns`` happen; True if the scenario's ``stop_on`` ended the run before."""
+        while not self.stopped and (next_ns := self.next_ns) is not None and next_ns <= time_ns:
+            self.step()
+        if not self.stopped:
+            self.scheduler.now_ns = max(self.now_ns, time_ns)
+        return self.stopped
+
+    @property
+    def next_ns(self) -> int | None:
+        """Time of the next thing to happen."""
+        times = [int(action.at) for action in self.script[self.script_done : self.script_done + 1]]
+        if self.scheduler.next_ns is not None:
+            times.append(self.scheduler.next_ns)
+        return max(self.now_ns, min(times)) if times else None
+
+    def record(self, node: int, cause: int, body: ev.Body) -> int:
+        """Write an event at the present time; returns its id."""
+        self.events += 1
+        if type(body) is self._stop_type and self.script_done == len(self.script):
+            self.stopped = True
+        return self.timeline.append(self.scheduler.now_ns, node, cause, body)
+
+    # -------------------------------------------------------------------------------------------------------- network
+
+    def send(self, source: int, target: int, data: bytes, cause: int) -> None:
+        """A host puts a datagram on the wire."""
+        kind = data[3]
+        if kind == ORF_TOKEN:
+            self.token_hops += 1
+        sent = self.record(source, cause, ev.DatagramSent(source, target, TYPE_NAMES[kind], data))
+        self.network.send(source, target, data, sent, self._arrive, self._lose)
+
+    def _arrive(self, source: int, target: int, sent: int, data: bytes) -> None:
+        self.hosts[target].datagram(source, sent, data)
+
+    def _lose(self, source: int, target: int, sent: int, data: bytes, loss: Loss) -> None:
+        self.lost(source, target, sent, data, loss.why, loss.cause)
+
+    def lost(self, source: int, target: int, sent: int, data: bytes, why: str, cause: int) -> None:
+        """A copy of a datagram does not arrive; ``cause`` is the event to blame, -1 if only chance is."""
+        body = ev.DatagramDropped(source, target, sent, TYPE_NAMES[data[3]], why)
+        event = self.record(target, cause if cause >= 0 else sent, body)
+        if data[3] == ORF_TOKEN:
+            self.hinder_token(data, event)
+
+    # ----------------------------------------------------------------------------------- what keeps a token from moving
+
+    def hinder_token(self, data: bytes, event: int) -> None:
+        """Remember the event that stopped this token; a token timer that expires will name it as its cause."""
+        token = decode(data)
+        assert isinstance(token, Token)
+        self.obstacles.setdefault(token.ring_id, event)
+
+    def token_moves(self, ring_id: RingId) -> None:
+        """A node accepted the ring's token: nothing hinders it any more."""
+        if self.obstacles:
+            self.obstacles.pop(ring_id, None)
+
+    def token_obstacle(self, ring_id: RingId, otherwise: int) -> int:
+        """The event that keeps the ring's token from moving, ``otherwise`` if nothing is known to."""
+        return self.obstacles.get(ring_id, otherwise)
+
+    # -------------------------------------------------------------------------------------------------- interventions
+
+    def intervene(self, intervention: do.AnyIntervention) -> None:
+        """Do something now; it is remembered with its exact position, so that a replay does it at the same place."""
+        self._do(intervention, scripted=False)
+
+    def _do(self, intervention: do.AnyIntervention, *, scripted: bool) -> None:
+        position = self.events - 1
+        placed = msgspec.structs.replace(intervention, at=Duration(self.now_ns), after_event=position)
+        self.done.append(Done(placed, scripted))
+        nodeid = getattr(intervention, "node", ev.WORLD)
+        action = intervention.__struct_config__.tag
+        event = self.record(nodeid, ev.NO_CAUSE, ev.Intervened(str(action), intervention.text))
+        _DO[type(intervention)](self, intervention, event)
+
+    def _write(self, action: do.Write, event: int) -> None:
+        for number in range(action.count):
+            path = action.path.replace("{n}", str(number + 1))
+            content = action.content.replace("{n}", str(number + 1)).encode()
+            self.scheduler.after(number * int(action.every), self.clients.write, action.node, path, content, event)
+
+    def _kill(self, action: do.Kill, event: int) -> None:
+        for process in (action.process,) if action.process else (COROSYNC, PMXCFS):
+            self.hosts[action.node].kill(process, event)
+
+    def _restart(self, action: do.Restart, event: int) -> None:
+        host = self.hosts[action.node]
+        host.start_corosync(event)
+        self.scheduler.after(int(self.scenario.start.pmxcfs_after), host.start_pmxcfs, event)
+
+    def _drop_token(self, action: do.DropToken, event: int) -> None:
+        self.network.drop_tokens = action.count
+        self.network.drop_tokens_cause = event
+
+    def _drop_message(self, action: do.DropMessage, event: int) -> None:
+        self.network.drop_messages_to = action.target
+        self.network.drop_messages_cause = event
+
+    def _cut(self, action: do.Cut, event: int) -> None:
+        for (source, target), link in self.network.links.items():
+            if (source in action.nodes) != (target in action.nodes):
+                self._set_link(source, target, link, event, cut=True)
+
+    def _heal(self, action: do.Heal, event: int) -> None:
+        for (source, target), link in self.network.links.items():
+            if link.cut:
+                self._set_link(source, target, link, event, cut=False)
+
+    def _loss(self, action: do.Loss, event: int) -> None:
+        for (source, target), link in self.network.links.items():
+            self._set_link(source, target, link, event, loss_percent=action.percent)
+
+    def _set_link(
+        self, source: int, target: int, link: Link, cause: int, *, cut: bool | None = None, loss_percent: float = -1.0
+    ) -> None:
+        if cut is not None:
+            link.cut = cut
+        if loss_percent >= 0:
+            link.loss_percent = loss_percent
+        body = ev.LinkChanged(source, target, link.cut, link.loss_percent, link.delay_ns)
+        link.changed_by = self.record(ev.WORLD, cause, body)
+
+
+_DO: dict[type, Callable[[World, Any, int], None]] = {
+    do.Write: World._write,
+    do.StallDisk: lambda world, action, event: world.hosts[action.node].stall_disk(int(action.duration), event),
+    do.SetDisk: lambda world, action, event: world.hosts[action.node].set_disk(action.profile, event),
+    do.Kill: World._kill,
+    do.Restart: World._restart,
+    do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
+    do.Pause: lambda world, action, event: world.hosts[action.node].pause(action.process, int(action.duration), event),
+    do.DropToken: World._drop_token,
+    do.DropMessage: World._drop_message,
+    do.Cut: World._cut,
+    do.Heal: World._heal,
+    do.Loss: World._loss,
+}
+
+
+def _letter(index: int) -> str:
+    """A, B, … Z, then a, b, …"""
+    return chr(ord("A") + index) if index < 26 else chr(ord("a") + index - 26) if index < 52 else "?"
