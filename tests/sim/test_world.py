@@ -13,7 +13,21 @@ import pytest
 
 from tests.sim.runs import SCENARIOS, found, run, run_file, seconds
 from totemviz.corosync.conf import parse
-from totemviz.sim.interventions import Cut, DropMessage, DropToken, Heal, Kill, Leave, Loss, Restart, SetDisk, Write
+from totemviz.sim.interventions import (
+    Cut,
+    Delete,
+    DropMessage,
+    DropToken,
+    Heal,
+    Kill,
+    Leave,
+    Loss,
+    MakeDirectory,
+    Rename,
+    Restart,
+    SetDisk,
+    Write,
+)
 from totemviz.sim.scenario import (
     Scenario,
     ScenarioError,
@@ -104,6 +118,25 @@ def test_no_write_without_quorum() -> None:
         paths = {file.path for file in host.pmxcfs.listing()}
         assert "majority.cfg" in paths
         assert "minority.cfg" not in paths
+
+
+def test_folders_renames_and_deletions_reach_every_node() -> None:
+    world = run(
+        10,
+        Write(at=seconds(3), node=1, path="qemu-server/100.conf"),
+        MakeDirectory(at=seconds(4), node=2, path="notes"),
+        Rename(at=seconds(5), node=3, path="nodes/pve1/qemu-server/100.conf", to="local/qemu-server/100.conf"),
+        Write(at=seconds(6), node=1, path="notes/old.txt"),
+        Delete(at=seconds(7), node=2, path="notes/old.txt"),
+        Delete(at=seconds(8), node=1, path="nodes/pve3"),
+    )
+    results = [body.result for _, body in found(world.timeline, ev.WriteFinished)]
+    assert results == [22, 0, 0, 22, 0, -39], "a folder that is not empty stays"
+    for host in world.hosts.values():
+        assert host.pmxcfs is not None
+        paths = {file.path for file in host.pmxcfs.listing()}
+        assert {"notes", "nodes/pve3/qemu-server/100.conf"} <= paths
+        assert not {"notes/old.txt", "nodes/pve1/qemu-server/100.conf"} & paths
 
 
 def test_clean_leave_needs_no_timeout() -> None:

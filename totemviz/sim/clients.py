@@ -13,7 +13,6 @@ from totemviz.pmxcfs.effects import FuseReply
 from totemviz.trace import events as ev
 
 if TYPE_CHECKING:
-    from totemviz.sim.host import Host
     from totemviz.sim.world import World
 
 REQUEST_BYTES = 128 * 1024
@@ -47,19 +46,37 @@ class Clients:
 
     def write(self, node: int, path: str, content: bytes, cause: int) -> None:
         """Begin to write a file on a node."""
-        world = self._world
-        host = world.hosts[node]
-        path = path.removeprefix("/etc/pve").strip("/")
-        if host.pmxcfs is not None:
-            path = host.pmxcfs.resolved(path)
-        self._writes += 1
-        event = world.record(node, cause, ev.WriteStarted(self._writes, path, len(content)))
-        calls: list[Call] = [("write", {"truncate": True})] if _exists(host, path) else [("create", {})]
+        path = self._in_tree(node, path)
+        calls: list[Call] = [("write", {"truncate": True})] if self._exists(node, path) else [("create", {})]
         calls.extend(
             ("write", {"data": content[offset : offset + REQUEST_BYTES], "offset": offset})
             for offset in range(0, len(content), REQUEST_BYTES)
         )
-        self._next(_Program(self._writes, node, path, calls, world.now_ns), event, 0)
+        self._begin(node, path, len(content), calls, cause)
+
+    def change(self, node: int, operation: str, path: str, to: str, cause: int) -> None:
+        """Begin a change of a single system call: mkdir, rename or delete."""
+        arguments = {"to": self._in_tree(node, to)} if to else {}
+        self._begin(node, self._in_tree(node, path), 0, [(operation, arguments)], cause)
+
+    def _begin(self, node: int, path: str, size: int, calls: list[Call], cause: int) -> None:
+        self._writes += 1
+        event = self._world.record(node, cause, ev.WriteStarted(self._writes, path, size))
+        self._next(_Program(self._writes, node, path, calls, self._world.now_ns), event, 0)
+
+    def _in_tree(self, node: int, path: str) -> str:
+        """The path inside the tree, the node's symbolic links followed."""
+        path = path.removeprefix("/etc/pve").strip("/")
+        pmxcfs = self._world.hosts[node].pmxcfs
+        return path if pmxcfs is None else pmxcfs.resolved(path)
+
+    def _exists(self, node: int, path: str) -> bool:
+        """Whether this node's tree has the file now, as open(2) would find."""
+        pmxcfs = self._world.hosts[node].pmxcfs
+        try:
+            return pmxcfs is not None and pmxcfs.read(path) is not None
+        except FileNotFoundError:
+            return False
 
     def reply(self, node: int, reply: FuseReply, event: int) -> None:
         """A system call returned."""
@@ -98,11 +115,3 @@ class Clients:
         world = self._world
         took_ns = world.now_ns - program.started_ns
         world.record(program.node, cause, ev.WriteFinished(program.write, result, took_ns))
-
-
-def _exists(host: Host, path: str) -> bool:
-    """Whether this node's tree has the file now, as open(2) would find."""
-    try:
-        return host.pmxcfs is not None and host.pmxcfs.read(path) is not None
-    except FileNotFoundError:
-        return False

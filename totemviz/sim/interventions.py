@@ -43,6 +43,40 @@ class Write(Intervention, frozen=True, kw_only=True, tag="write"):
         return f"write /etc/pve/{self.path} on node {self.node}" + (f", {self.count} times" if self.count > 1 else "")
 
 
+class MakeDirectory(Intervention, frozen=True, kw_only=True, tag="mkdir"):
+    """``mkdir`` below /etc/pve on ``node``."""
+
+    node: int
+    path: str
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"mkdir /etc/pve/{self.path} on node {self.node}"
+
+
+class Rename(Intervention, frozen=True, kw_only=True, tag="rename"):
+    """``mv`` below /etc/pve on ``node``: how a guest's configuration migrates between nodes."""
+
+    node: int
+    path: str
+    to: str
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"rename /etc/pve/{self.path} to {self.to} on node {self.node}"
+
+
+class Delete(Intervention, frozen=True, kw_only=True, tag="delete"):
+    """``rm`` or ``rmdir`` below /etc/pve on ``node``."""
+
+    node: int
+    path: str
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"delete /etc/pve/{self.path} on node {self.node}"
+
+
 class StallDisk(Intervention, frozen=True, kw_only=True, tag="stall_disk"):
     """The disk of ``node`` answers no sync for ``duration``."""
 

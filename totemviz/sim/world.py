@@ -260,6 +260,9 @@ class World:
 
 _DO: dict[type, Callable[[World, Any, int], None]] = {
     do.Write: World._write,
+    do.MakeDirectory: lambda world, action, event: world.clients.change(action.node, "mkdir", action.path, "", event),
+    do.Rename: lambda world, action, event: world.clients.change(action.node, "rename", action.path, action.to, event),
+    do.Delete: lambda world, action, event: world.clients.change(action.node, "delete", action.path, "", event),
     do.StallDisk: lambda world, action, event: world.hosts[action.node].stall_disk(int(action.duration), event),
     do.SetDisk: lambda world, action, event: world.hosts[action.node].set_disk(action.profile, event),
     do.Kill: World._kill,
