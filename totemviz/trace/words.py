@@ -337,6 +337,7 @@ _SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.ProcessResumed: _resumed,
     ev.FsyncStarted: lambda body, node, view: f"{body.process} on {node} asks its disk to make {body.file} durable",
     ev.FsyncFinished: lambda body, node, view: f"{node}'s disk has {body.file} safe after {span(body.took_ns)}",
+    ev.RingIdStored: lambda body, node, view: f"{node} writes ring sequence {body.seq} to its ring-id file",
     ev.DiskChanged: _disk,
     ev.LinkChanged: _link,
     ev.WriteStarted: lambda body, node, view: (

@@ -107,7 +107,7 @@ def datagram_at(timeline: Timeline, position: int) -> Event | None:
     for _ in range(LOOK_BACK):
         if not 0 <= position < len(timeline):
             return None
-        event = timeline[position]
+        event: Event = timeline[position]
         body = event.body
         if isinstance(body, ev.DatagramSent):
             return event
