@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.geometry import Region
 from textual.message import Message
@@ -38,7 +39,7 @@ class Panel(Widget):
         self.drawing = Drawing([])
         self.lit = Lit()
         self._strips: dict[int, Strip] = {}
-        self._drawn_dark: bool | None = None
+        self._drawn_theme: tuple[str, Style] | None = None
 
     # --------------------------------------------------------------------------------------------- for subclasses
 
@@ -82,14 +83,16 @@ class Panel(Widget):
     def render_line(self, y: int) -> Strip:
         """One row of the drawing."""
         width = self.size.width
-        dark = self.app.current_theme.dark
-        if dark is not self._drawn_dark:
+        ground = self.visual_style.rich_style
+        if (theme := (self.app.theme, ground)) != self._drawn_theme:
             self._strips.clear()
-            self._drawn_dark = dark
+            self._drawn_theme = theme
         strip = self._strips.get(y)
         if strip is None or strip.cell_length != width:
+            dark = self.app.current_theme.dark
             line = self._row(self.drawing.lines, y) or []
-            strip = Strip([Segment(text, look(role, dark)) for text, role in line]).adjust_cell_length(width)
+            segments = [Segment(text, ground + look(role, dark)) for text, role in line]
+            strip = Strip(segments).adjust_cell_length(width, ground)
             self._strips[y] = strip
         return strip
 
