@@ -1,7 +1,7 @@
 """How fast a cluster runs: token hops per wall second, in a ring that never rests.
 
-``pytest tests/bench --benchmark-only`` measures; in ordinary runs each is only executed once. Compare the rows with each
-other (timeline against none, many nodes against few), not with another machine's.
+``pytest tests/bench --benchmark-only`` measures; in ordinary runs each is only executed once. Compare the rows with
+each other (timeline against none, many nodes against few), not with another machine's.
 """
 
 from __future__ import annotations

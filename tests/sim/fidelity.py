@@ -1,8 +1,8 @@
 """Figures of the real cluster beside the simulated ones. ``python -m tests.sim.fidelity`` writes assets/fidelity.md.
 
-The real figures are from recordings of corosync 3.1.7 with pmxcfs 9.1.6 (three or five nodes in network namespaces, two
-shared cores). Deterministic figures (timers, counts) must agree within 2 %, statistical ones within 15 %; where the real
-figure is the speed of a machine and not the protocol's, it is shown and not compared.
+The real figures are from recordings of corosync 3.1.7 with pmxcfs 9.1.6 (three or five nodes in network namespaces,
+two shared cores). Deterministic figures (timers, counts) must agree within 2 %, statistical ones within 15 %; where the
+real figure is the speed of a machine and not the protocol's, it is shown and not compared.
 """
 
 from __future__ import annotations
@@ -174,7 +174,11 @@ FIGURES = (
     ),
     Figure("kill", "between joins", "ms", 50.3, _joins_ms),
     Figure(
-        "kill", "token loss to consensus timeout", "ms", 4380, lambda: (_gathers("kill", 1)[1] - _gathers("kill", 1)[0]) * 1e3
+        "kill",
+        "token loss to consensus timeout",
+        "ms",
+        4380,
+        lambda: (_gathers("kill", 1)[1] - _gathers("kill", 1)[0]) * 1e3,
     ),
     Figure("kill", "kill to ring of two", "s", 7.79, lambda: _rings("kill", 6)[0][0] - _KILL_S),
     Figure("kill", "step of the ring sequence", "", 4, _ring_step),
@@ -197,7 +201,8 @@ FIGURES = (
     Figure("stop 10 s", "stop to the ring without the node", "s", 8.0, lambda: _rings("stop 10 s", 5)[0][0] - _STOP_S),
     Figure("stop 10 s", "SIGCONT to ring of three", "ms", 50, lambda: _woken_ms("stop 10 s", 10, 3), 0.05),
     Figure("stop 2 s, 5 nodes", "new rings", "", 0, lambda: len(_rings("stop 2 s, 5 nodes", 5))),
-    Figure("stop 6 s, 5 nodes", "SIGCONT to the same five again", "ms", 0, lambda: _woken_ms("stop 6 s, 5 nodes", 6, 5), 0,
+    Figure("stop 6 s, 5 nodes", "SIGCONT to the same five again", "ms", 0,
+           lambda: _woken_ms("stop 6 s, 5 nodes", 6, 5), 0,
            "below the resolution of the recording"),
     Figure("loss 20 %", "memberships lost in 50 s", "", 1, lambda: len(
         [body for _, body in found(_run("loss 20 %").timeline, StateEntered, node=1, after_s=3) if body.reason == 2]

@@ -211,8 +211,8 @@ def test_every_scenario_survives_being_written_and_read() -> None:
         ("[disks]\ndefault = 'nvme'\n3 = 'floppy'\n", 3, "use one of nvme"),
         ("[disks]\n9 = 'nvme'\n", 2, "there is no node 9"),
         (
-            "[[interventions]]\nat = '1s'\naction = 'kill'\nnode = 1\n\n[[interventions]]\nat = '2s'\naction = 'kill'\nnode = 7\n",
-            9,
+            "[[interventions]]\naction = 'kill'\nnode = 1\n\n[[interventions]]\nat = '2s'\naction = 'kill'\nnode = 7\n",
+            8,
             "no node 7",
         ),
         ("[[interventions]]\naction = 'explode'\nnode = 1\n", 2, "explode"),
@@ -242,7 +242,7 @@ def test_built_in_cluster_is_proxmox_form() -> None:
     check(Scenario(), conf, "test")
 
 
-# -------------------------------------------------------------------------------------------------------------- sessions
+# ------------------------------------------------------------------------------------------------------------ sessions
 
 
 def simulation(**changes: object) -> Simulation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from totemviz.totem.diagram import svg, transitions
@@ -31,5 +32,5 @@ def test_cells_that_name_a_state_lead_there() -> None:
 def test_the_way_to_a_new_ring() -> None:
     arrows = set(transitions())
     circle = [State.OPERATIONAL, State.GATHER, State.COMMIT, State.RECOVERY, State.OPERATIONAL]
-    assert all(pair in arrows for pair in zip(circle, circle[1:], strict=False))
+    assert all(pair in arrows for pair in pairwise(circle))
     assert (State.COMMIT, State.OPERATIONAL) not in arrows

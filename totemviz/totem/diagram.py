@@ -1,4 +1,6 @@
-"""The membership states as a picture, drawn from ``table.TABLE``: ``python -m totemviz.totem.diagram > assets/states.svg``.
+"""The membership states as a picture, drawn from ``table.TABLE``.
+
+``python -m totemviz.totem.diagram > assets/states.svg``
 
 Arrows are the cells that lead to another state; what is written at them is the input. Nothing here knows more than the
 table, so the picture cannot say anything else than the code does.
@@ -84,9 +86,9 @@ def _arrow(source: State, target: State, inputs: list[str]) -> str:
     end_x, end_y = _edge(target, middle_x, middle_y)
     text_x, text_y = (start_x + 2 * middle_x + end_x) / 4, (start_y + 2 * middle_y + end_y) / 4
     top = text_y - LINE_HEIGHT * (len(inputs) - 1) / 2
+    spots = [(top + LINE_HEIGHT * i, escape(words)) for i, words in enumerate(inputs)]
     lines = "".join(
-        f'<text class="label" x="{text_x:.0f}" y="{top + LINE_HEIGHT * i:.0f}" text-anchor="middle">{escape(words)}</text>'
-        for i, words in enumerate(inputs)
+        f'<text class="label" x="{text_x:.0f}" y="{y:.0f}" text-anchor="middle">{words}</text>' for y, words in spots
     )
     width = 7.4 * max(map(len, inputs)) + 8
     height = LINE_HEIGHT * len(inputs) + 5

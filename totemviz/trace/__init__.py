@@ -2,8 +2,8 @@
 
 A *timeline* is an append-only list of events; an event has a time, a node, a body and a cause. Simulated and recorded
 worlds write the same events, so nothing that reads a timeline needs to know where it came from. Whatever a person sees
-is a fold: ``view.ClusterView`` takes events in order, and a ``cursor.Cursor`` can stand at any of them. Stepping back is
-moving the cursor.
+is a fold: ``view.ClusterView`` takes events in order, and a ``cursor.Cursor`` can stand at any of them. Stepping back
+is moving the cursor.
 
     events       every kind of event there is, in one registry
     timeline     the list, its file form (JSON lines) and its digest
