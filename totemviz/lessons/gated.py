@@ -53,10 +53,8 @@ class GatedSimulation(Simulation):
         return max(time_ns, self.cursor.view.time_ns) if position == self.cursor.position else self.cursor.view.time_ns
 
     def with_host_model(self, model: HostModel) -> GatedSimulation:
-        """The same cluster with the same interventions under another host model, from the beginning."""
-        other = GatedSimulation(super().with_host_model(model).scenario, self.conf)
-        other.may_see = self.may_see
-        return other
+        """The same cluster with the same interventions under another host model; its gate is up to the lesson."""
+        return GatedSimulation(super().with_host_model(model).scenario, self.conf)
 
     def intervene(self, intervention: AnyIntervention) -> None:
         """Do something at the cursor; in the past this opens a branch. Raises ValueError as ``Simulation`` does."""
