@@ -20,13 +20,12 @@ class GatedSimulation(Simulation):
     """A simulation whose cursor asks before every event it moves over; ``may_see`` answers."""
 
     may_see: Callable[[Event], bool] | None = None
-    _clock = (-1, 0)
     _refused: Event | None = None
     _fresh_from = 0
 
     def forward(self, step: Step) -> bool:
         """As in a simulation, but only up to the gate; True there too, for the step ended where it had to."""
-        wanted = self.cursor._predicate(step)
+        wanted = self.cursor.predicate(step)
         limit_ns = self.world.now_ns + LOOK_AHEAD_NS
         while (event := self._next(limit_ns)) is not None:
             if not self._pass(event):
@@ -45,12 +44,6 @@ class GatedSimulation(Simulation):
             self.world.run_until(until_ns)
         self._clock = (self.cursor.position, until_ns)
         return True
-
-    @property
-    def cursor_time_ns(self) -> int:
-        """Virtual time at the cursor: also between two events, while nothing happens."""
-        position, time_ns = self._clock
-        return max(time_ns, self.cursor.view.time_ns) if position == self.cursor.position else self.cursor.view.time_ns
 
     def with_host_model(self, model: HostModel) -> GatedSimulation:
         """The same cluster with the same interventions under another host model; its gate is up to the lesson."""
