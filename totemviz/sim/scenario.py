@@ -246,7 +246,10 @@ def decode_duration(kind: type, value: Any) -> Any:
 
 
 def split_place(message: str) -> tuple[str, list[str]]:
-    """Take a message of msgspec apart: ('what', ['interventions', '1', 'node']) of a msgspec message ending in ' - at `$.interventions[1].node`'."""
+    """Take a message of msgspec apart.
+
+    '… - at `$.interventions[1].node`' gives ('…', ['interventions', '1', 'node']).
+    """
     what, _, where = message.partition(" - at ")
     place = re.findall(r"[A-Za-z_][A-Za-z_0-9]*|\d+", where.strip("`").removeprefix("$"))
     if match := re.search(r"unknown field `(.*)`", what):

@@ -20,6 +20,9 @@ from totemviz.trace.timeline import Timeline
 LOOK_AHEAD_NS = 120 * SECOND
 """How far a step may let the world run before it gives up finding what it was asked for."""
 
+WARM_NS = 2 * SECOND
+"""By then three nodes have booted and pmxcfs is in sync on all of them."""
+
 
 class Session:
     """A finished timeline: a recording, or a run loaded from a file."""
@@ -79,6 +82,15 @@ class Simulation(Session):
         self.conf = conf
         self.world = World(scenario, conf)
         super().__init__(self.world.timeline)
+
+    def warm_up(self) -> None:
+        """Begin with a cluster that is up: after its boot, at a token visit, but before the first intervention."""
+        limit_ns = min(
+            [WARM_NS, *(int(action.at) - 1 for action in self.scenario.interventions if action.after_event < 0)]
+        )
+        self.world.run_until(max(0, limit_ns))
+        self.cursor.move_to(len(self.timeline) - 1)
+        self.back(Step.HOP)
 
     def forward(self, step: Step) -> bool:
         """Move on to where the next such step ends, letting the world run as far as needed."""
