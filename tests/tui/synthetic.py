@@ -142,7 +142,7 @@ class Story:
         self.token_seq += 1
         to = self.successor(node)
         fcc = 1 if numbers else 0
-        self.add(node, totem.TokenPassed(self.token_seq, self.seq, self.aru, 0, fcc, 0, (), self.aru, to, held))
+        self.add(node, totem.TokenPassed(self.token_seq, self.seq, self.aru, 0, fcc, 0, (), self.seq, to, held))
         if send and not held:
             self.send(node)
 
