@@ -58,7 +58,7 @@ class Cockpit(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-normal"), (180, "-wide")]  # noqa: RUF012 - Textual declares it as a variable
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-middle"), (50, "-tall")]  # noqa: RUF012
-    ENABLE_COMMAND_PALETTE = True
+    AUTO_FOCUS = None
 
     def __init__(self, session: Session, lesson: Widget | None = None) -> None:
         super().__init__()
