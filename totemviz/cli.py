@@ -91,7 +91,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             from totemviz.sim.session import Simulation
             from totemviz.tui import run_cockpit
 
-            run_cockpit(Simulation(scenario, cluster))
+            simulation = Simulation(scenario, cluster)
+            simulation.warm_up()
+            run_cockpit(simulation)
             return
         _check_filters(kinds, nodes, cluster)
         _run_headless(scenario, cluster, for_ns, out, as_json, (transcript, kinds, nodes))

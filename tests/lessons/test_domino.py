@@ -6,8 +6,8 @@ import pytest
 
 from tests.lessons.learner import Learner
 from totemviz.lessons import LessonRun
-from totemviz.lessons.run import PORTION_NS
 from totemviz.sim.interventions import StallDisk, Write
+from totemviz.sim.session import Simulation
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import SECOND, Duration
 from totemviz.totem.effects import MembershipInstalled, StateEntered, TotemTimer
@@ -89,27 +89,79 @@ def test_prediction_is_asked_before_its_answer_is_seen() -> None:
     learner.session.forward(Unit.MEMBERSHIP)
     learner.run.update()
     assert learner.run.held
-    seen = list(learner.session.timeline)[: learner.session.cursor.position + 1]
-    assert not [e for e in seen if isinstance(e.body, TimerExpired) and e.body.timer == TotemTimer.TOKEN_RETRANSMIT]
-    decisive = learner.session.timeline[learner.session.cursor.position + 1]
-    assert not learner.run.may_pass(decisive)
+    here = learner.session.cursor.position
     learner.run.advance(SECOND)
-    assert learner.session.cursor.position == decisive.id - 1
+    assert learner.session.cursor.position == here
     learner.bet()
-    assert learner.run.may_pass(decisive)
     learner.run.advance(SECOND)
-    assert learner.session.cursor.position > decisive.id
+    after = list(learner.session.timeline)[here + 1 : learner.session.cursor.position]
+    assert isinstance(after[0].body, TimerExpired) and after[0].body.timer == TotemTimer.TOKEN_RETRANSMIT
 
 
-def test_time_alone_hardly_leaves_the_gate_behind() -> None:
-    """Let alone with ``advance``, the world itself stops within one portion of the gate."""
+def test_free_play_lets_the_answer_be_seen_and_coming_back_asks_first() -> None:
     learner = Learner()
     learner.up_to(3)
-    learner.run.advance(10 * SECOND)
+    learner.run_into_the_gate()
+    here = learner.session.cursor.position
+    learner.run.leave()
+    learner.run.advance(2 * SECOND)
+    assert learner.session.cursor.position > here
+    ahead = len(learner.session.timeline)
+    learner.run.come_back()
+    learner.run.update()
+    assert learner.session.cursor.position == here
+    learner.run.advance(SECOND)
+    assert learner.session.cursor.position == here
+    assert len(learner.session.timeline) == ahead  # what was played freely is not thrown away
+    learner.bet()
+    learner.up_to(9)
+
+
+@pytest.mark.parametrize("unit", [*Unit, None])
+def test_the_answer_does_not_exist_before_the_question_is_answered(unit: Unit | None) -> None:
+    """Whatever the learner presses, the world stops at the gate: no list and no time bar can show what follows."""
+    learner = Learner()
+    learner.up_to(3)
+    for _ in range(60):
+        if unit is None:
+            learner.session.advance(SECOND // 10)
+        else:
+            assert learner.session.forward(unit)
+        learner.run.update()
+        if learner.run.held:
+            break
     assert learner.run.held
-    timeline = learner.session.timeline
-    gate = timeline[learner.session.cursor.position + 1]
-    assert timeline[-1].time_ns - gate.time_ns <= PORTION_NS
+    assert learner.session.cursor.at_end
+    resent = TotemTimer.TOKEN_RETRANSMIT
+    timers = [event.body.timer for event in learner.session.timeline if isinstance(event.body, TimerExpired)]
+    assert resent not in timers
+    learner.session.forward(Unit.EVENT)
+    assert learner.session.cursor.at_end
+    learner.bet()
+    learner.session.forward(Unit.EVENT)
+    assert isinstance(decisive := learner.session.timeline[learner.session.cursor.position].body, TimerExpired)
+    assert decisive.timer == resent
+
+
+def test_a_gated_session_makes_the_same_run() -> None:
+    """Stopping at gates and going on, in small steps or large, changes nothing in the timeline."""
+    learner = Learner()
+    learner.up_to(6)
+    session = learner.session
+    plain = Simulation(session.saved(), session.conf)
+    plain.advance(30 * SECOND)
+    known = list(session.timeline)
+    assert list(plain.timeline)[: len(known)] == known
+
+
+def test_time_passes_between_events_of_the_past() -> None:
+    learner = Learner()
+    session = learner.session
+    session.advance(2 * SECOND)
+    session.cursor.move_to(session.cursor.position - 30)
+    for _ in range(2000):
+        session.advance(SECOND // 1000)
+    assert session.cursor_time_ns > 4 * SECOND
 
 
 def test_too_short_a_stall_is_said_and_can_be_mended() -> None:

@@ -299,6 +299,27 @@ def test_back_and_forth_gives_the_same_view() -> None:
         assert (repr(view.nodes), repr(view.writes), view.token) == wanted[position]
 
 
+def test_a_rotation_at_the_end_of_the_timeline_is_one_rotation() -> None:
+    session = simulation()
+    session.advance(5_000_000_000)
+    session.forward(Step.HOP)
+    before, node = session.cursor.view.time_ns, session.cursor.view.visit.node  # type: ignore[union-attr]
+    assert session.forward(Step.ROTATION)
+    assert session.cursor.view.visit is not None
+    assert session.cursor.view.visit.node == node
+    assert session.cursor.view.time_ns - before < 700_000_000
+
+
+def test_time_passes_between_events_in_the_past_too() -> None:
+    session = simulation()
+    session.advance(10_000_000_000)
+    session.cursor.seek_time(5_000_000_000)
+    began = session.cursor_time_ns
+    for _ in range(1000):
+        session.advance(1_000_000)
+    assert session.cursor_time_ns - began == 1_000_000_000
+
+
 def test_other_host_model_has_the_same_interventions() -> None:
     session = simulation()
     session.advance(3_000_000_000)

@@ -74,7 +74,7 @@ async def test_choices_by_key(key: str, verdict: str) -> None:
         await pilot.pause()
         assert verdict in shown(app)
         assert "5 of 9" in shown(app)
-        assert app.told == ["Your bet"]
+        assert app.told == ["held", "Your bet"]
         await pilot.press(key)  # nothing is asked any more
         assert app.run_of_lesson.place == (5, 9)
 
@@ -86,9 +86,28 @@ async def test_choices_and_keys_by_mouse() -> None:
         await pilot.click(choices[2])
         await pilot.pause()
         assert app.run_of_lesson.answers == {3: 2}
-        await pilot.click(next(key for key in app.query(".key") if "leave" in str(key.render())))
+        await pilot.click(next(key for key in app.query(".key") if "free" in str(key.render())))
         await pilot.pause()
-        assert app.told == ["Your bet", "leave"]
+        assert app.told == ["held", "Your bet", "leave"]
+
+
+async def test_free_play_and_coming_back() -> None:
+    app = LessonApp(run_at("prediction"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        run = app.run_of_lesson
+        gate = run.session.cursor.position
+        await pilot.press("F", "a", "H")
+        await pilot.pause()
+        assert run.question_open and run.hints_shown == 0
+        run.session.advance(10**9)
+        app.query_one(LessonPanel).follow()
+        assert run.session.cursor.position > gate
+        assert "Free play" in shown(app)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert run.session.cursor.position == gate
+        assert run.held
+        assert "What will A and B do?" in shown(app)
 
 
 async def test_switching_the_model_and_the_end() -> None:

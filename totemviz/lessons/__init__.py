@@ -15,6 +15,7 @@ Files of this room, in reading order:
 * ``match``: patterns over events, compiled once.
 * ``run``: ``LessonRun``, one learner in one lesson. It reads the session's timeline up to the cursor and is told of
   nothing else. The app moves the session, then calls ``update()``.
+* ``gated``: the session a lesson runs on: its world does not run past the gate, so the answer does not exist yet.
 * ``library``: which lessons there are, and where their files lie (a checkout, or the installed package).
 * ``progress``: what is kept between two sittings: the steps done and the run itself, as a scenario, so that coming
   back finds the same cluster at the same event.

@@ -58,12 +58,14 @@ from totemviz.lessons.match import Matcher, Pattern, PatternError
 from totemviz.sim.scenario import (
     Scenario,
     ScenarioError,
-    _decode_duration,
-    _line_of,
-    _split_place,
     check,
     cluster_conf,
+    decode_duration,
     load_scenario,
+    split_place,
+)
+from totemviz.sim.scenario import (
+    line_of as line_of_table,
 )
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import SECOND, Duration
@@ -165,9 +167,9 @@ def parse_lesson(text: str, path: Path) -> Lesson:
         what = re.sub(r"\s*\(at .*\)", "", str(error))
         raise LessonError(f"{path}:{line}: {what}; mend the TOML") from None
     try:
-        file = msgspec.convert(tree, _LessonFile, dec_hook=_decode_duration)
+        file = msgspec.convert(tree, _LessonFile, dec_hook=decode_duration)
     except msgspec.ValidationError as error:
-        what, place = _split_place(str(error))
+        what, place = split_place(str(error))
         mend = "; the fields are listed in totemviz/lessons/format.py" if "unknown field" in what else ""
         raise LessonError(f"{path}:{line_of(text, place)}: {what}{mend}") from None
     try:
@@ -212,7 +214,7 @@ def line_of(text: str, place: list[str]) -> int:
     Tables below a step are counted from that step's own line on.
     """
     if len(place) < 2 or place[0] != "steps" or not place[1].isdigit():
-        return _line_of(text, place)
+        return line_of_table(text, place)
     starts = [i for i, line in enumerate(text.splitlines(), start=1) if re.match(r"\s*\[\[\s*steps\s*\]\]", line)]
     index = int(place[1])
     if index >= len(starts):
@@ -221,7 +223,7 @@ def line_of(text: str, place: list[str]) -> int:
     last = starts[index + 1] - 1 if index + 1 < len(starts) else None
     part = "\n".join(text.splitlines()[first - 1 : last])
     rest = place[2:]
-    line = max(_line_of(part, ["steps", "0", *rest]), _line_of(part, ["steps", *rest]) if rest else 1)
+    line = max(line_of_table(part, ["steps", "0", *rest]), line_of_table(part, ["steps", *rest]) if rest else 1)
     return first + line - 1
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from totemviz.corosync.conf import ConfError
 from totemviz.lessons.format import Lesson
+from totemviz.lessons.gated import GatedSimulation
 from totemviz.lessons.run import LessonRun
 from totemviz.sim.scenario import ScenarioError, check, dump_scenario, parse_scenario
 from totemviz.sim.session import Simulation
@@ -106,7 +107,7 @@ def _resumed(lesson: Lesson, record: Record) -> LessonRun | None:
         check(scenario, lesson.conf, lesson.name)
     except (ScenarioError, ConfError):
         return None
-    session = Simulation(scenario, lesson.conf)
+    session = GatedSimulation(scenario, lesson.conf)
     while len(session.timeline) <= record.position and session.world.step():
         pass
     session.cursor.move_to(record.position)

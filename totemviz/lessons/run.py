@@ -5,15 +5,13 @@ from __future__ import annotations
 from itertools import takewhile
 
 from totemviz.lessons.format import CHOICE_KEYS, Check, Choice, Lesson, Step
+from totemviz.lessons.gated import GatedSimulation
 from totemviz.lessons.match import Matcher
 from totemviz.sim.session import Session, Simulation
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import MS
 from totemviz.trace.events import Event
 from totemviz.trace.timeline import Timeline
-
-PORTION_NS = 20 * MS
-"""``LessonRun.advance`` lets time pass in portions of this, so that the world hardly runs past a gate."""
 
 
 class _Wanted:
@@ -94,19 +92,17 @@ class LessonRun:
 
     def __init__(self, lesson: Lesson, session: Session) -> None:
         self.lesson = lesson
-        self.session = session
         self.index = 0
+        self.left = False
         self.hints_shown = 0
         self.answers: dict[int, int] = {}
-        self._held_at = -1
-        self._anchor = session.cursor.position
-        self._timeline = session.timeline
-        self._watch = self._new_watch()
+        self._fresh: list[Step] = []
+        self.attach(session)
 
     @classmethod
     def open(cls, lesson: Lesson) -> LessonRun:
         """A fresh cluster at the virtual time where the lesson begins."""
-        session = Simulation(lesson.scenario, lesson.conf)
+        session = GatedSimulation(lesson.scenario, lesson.conf)
         session.advance(lesson.start)
         return cls(lesson, session)
 
@@ -178,17 +174,30 @@ class LessonRun:
 
         If the cursor went past an event that may not be seen yet, it is moved back to just before it.
         """
+        self._look()
+        done, self._fresh = self._fresh, []
+        return done
+
+    def _look(self) -> None:
         self._follow_timeline()
-        done: list[Step] = []
+        if self.left:
+            return
         while (step := self.step) is not None and self.wants_model is None:
             if step.predict is not None:
                 self._hold(step)
                 break
             if not self._watch.look(self.session.cursor.position):
                 break
-            done.append(step)
+            self._fresh.append(step)
             self._next_step(self._watch.last)
-        return done
+
+    def _may_see(self, event: Event) -> bool:
+        """Asked by the session before its cursor moves over an event."""
+        self._look()
+        if self.left or self.may_pass(event):
+            return True
+        self._held_at = event.id
+        return False
 
     def answer(self, choice: int) -> Choice:
         """Answer the question by the index of a choice; returns it, with its explanation.
@@ -219,24 +228,9 @@ class LessonRun:
         return not Matcher(step.predict.hold_before).matches(event)
 
     def advance(self, duration_ns: int) -> list[Step]:
-        """Let virtual time pass in small portions, up to a gate; returns the steps that became done."""
-        done: list[Step] = []
-        now_ns = max(self._time_ns, self._clock[1] if self._clock[0] == self.session.cursor.position else 0)
-        until_ns = now_ns + duration_ns
-        while now_ns < until_ns and not self.held:
-            now_ns = min(now_ns + PORTION_NS, until_ns)
-            self.session.advance(now_ns - self._time_ns)
-            done += self.update()
-        self._clock = (self.session.cursor.position, now_ns)
-        return done
-
-    @property
-    def _time_ns(self) -> int:
-        session = self.session
-        return session.cursor_time_ns if isinstance(session, Simulation) else session.cursor.view.time_ns
-
-    _clock = (-1, 0)
-    """Position and virtual time ``advance`` came to: a cursor in the past shows no time between two events."""
+        """Let virtual time pass, up to a gate; returns the steps that became done."""
+        self.session.advance(duration_ns)
+        return self.update()
 
     # ------------------------------------------------------------------------------------------------ other sessions
 
@@ -257,10 +251,21 @@ class LessonRun:
     def attach(self, session: Session) -> None:
         """Go on with another session; what happened in it up to its cursor does not count for the present step."""
         self.session = session
+        if isinstance(session, GatedSimulation):
+            session.may_see = self._may_see
         self._timeline = session.timeline
         self._held_at = -1
         self._anchor = session.cursor.position
         self._watch = self._new_watch()
+
+    def leave(self) -> None:
+        """Free play: nothing counts and nothing is held back until ``come_back``."""
+        self.left = True
+        self._held_at = -1
+
+    def come_back(self) -> None:
+        """The lesson goes on; what happened meanwhile counts, but a question is still asked before its answer."""
+        self.left = False
 
     def skip_to(self, index: int, answers: dict[int, int]) -> None:
         """Take up a lesson where it was left; the present step counts from the cursor on."""
@@ -297,7 +302,9 @@ class LessonRun:
         if new is old:
             return
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
-        self._timeline = new
+        self._timeline = self._watch.timeline = new
+        if common == len(new):
+            return  # only what was not seen yet is gone
         self._held_at = -1
         self._anchor = min(self._anchor, common - 1)
         self._watch = self._new_watch()

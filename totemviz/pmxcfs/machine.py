@@ -21,7 +21,7 @@ from totemviz.pmxcfs.database import Database, DatabaseError
 from totemviz.pmxcfs.dcdb import DOMAIN as DCDB_DOMAIN
 from totemviz.pmxcfs.dcdb import Dcdb
 from totemviz.pmxcfs.dfsm import Call, Dfsm
-from totemviz.pmxcfs.effects import DfsmModeChanged, FuseCalled, FuseReply, Output
+from totemviz.pmxcfs.effects import DfsmModeChanged, FuseCalled, FuseReply, Output, TreeLoaded
 from totemviz.pmxcfs.errors import Errno
 from totemviz.pmxcfs.guests import DuplicateVmidError
 from totemviz.pmxcfs.index import entry_checksum
@@ -139,6 +139,7 @@ class Pmxcfs:
         if fresh and self._corosync_conf:
             self._import_corosync_conf()
         self._running = True
+        process.emit(TreeLoaded(self.version, len(self.listing()) + 1))
         process.emit(DfsmModeChanged(DCDB_DOMAIN, self.dcdb.mode.name))
         process.emit(DfsmModeChanged(STATUS_DOMAIN, self.status.mode.name))
         process.emit(SetTimer(VERIFY_TIMER, VERIFY_NS))

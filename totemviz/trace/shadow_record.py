@@ -91,6 +91,7 @@ class Record:
         self.sent: list[Outbound] = []
         self.tokens: dict[tuple[RingId, int], Token] = {}
         self.answers_ns: dict[tuple[RingId, int], int] = {}
+        self.resends_ns: list[int] = []
         self.mcasts: dict[RingId, dict[int, Outbound]] = {}
         for event in timeline:
             body = event.body
@@ -113,6 +114,8 @@ class Record:
                 self.tokens[key] = message
                 visit = self._visit_began_ns
                 self.answers_ns[key] = time_ns if visit is None else visit
+            else:
+                self.resends_ns.append(time_ns)
             self._visit_began_ns = None
         elif isinstance(message, Mcast):
             if self._visit_began_ns is None or time_ns - self._visit_began_ns > LAG_NS:

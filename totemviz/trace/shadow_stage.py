@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
@@ -20,7 +21,7 @@ from totemviz.totem.pg import Packed
 from totemviz.totem.ring import Ring
 from totemviz.totem.seq import U32
 from totemviz.totem.states import State
-from totemviz.totem.wire import ORDINARY, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Token, decode
+from totemviz.totem.wire import HOLD_CANCEL, ORDINARY, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Token, decode
 from totemviz.trace.shadow_record import LAG_NS, Life, Outbound, Record
 
 LOOP_NS = 20_000
@@ -125,7 +126,7 @@ class Stage:
         self._ring = Ring(record.nodeid, config, life.stored)
         self._mcasts = {ring_id: dict(known) for ring_id, known in record.mcasts.items()}
         self._timers: dict[str, int] = {}
-        self._loop: deque[tuple[int, bytes]] = deque()
+        self._loop: list[tuple[int, bytes]] = []
         self._now_ns = life.start_ns
         self._paused_until_ns = -1
         self.sent: list[Outbound] = []
@@ -318,7 +319,7 @@ class Stage:
 
     def _read_own(self, time_ns: int) -> None:
         if self._loop:
-            _, data = self._loop.popleft()
+            _, data = self._loop.pop(0)
             at_ns = max(time_ns, self._now_ns)
             self._do(at_ns, self._ring.receive(at_ns, data))
 
@@ -347,11 +348,21 @@ class Stage:
                 self._timers.pop(output.timer, None)
             elif isinstance(output, Send):
                 if output.target == nodeid:
-                    self._loop.append((self._back_ns(time_ns), output.datagram))
+                    insort(self._loop, (self._back_ns(time_ns), output.datagram), key=_time)
                     continue
                 if output.target == 0:
-                    self._loop.append((time_ns, output.datagram))
+                    insort(self._loop, (self._heard_ns(time_ns, output.datagram), output.datagram), key=_time)
                 self.sent.append(self._record.outbound(time_ns, output.datagram))
+
+    def _heard_ns(self, time_ns: int, data: bytes) -> int:
+        """When the node hears its own multicast: at once, or, if that made it send its token again, when it did."""
+        if data[3] != HOLD_CANCEL or not self._ring.instance.is_rep:
+            return time_ns
+        resends = self._record.resends_ns
+        index = bisect_left(resends, time_ns)
+        if index < len(resends) and resends[index] - time_ns <= LAG_NS:
+            return resends[index]
+        return time_ns
 
     def _back_ns(self, time_ns: int) -> int:
         """When a token this node sent to itself comes back: unseen, except that its next multicast needs a visit."""
@@ -361,3 +372,7 @@ class Stage:
             if next_ns - time_ns <= LAG_NS:
                 return max(time_ns, next_ns)
         return time_ns + LOOP_NS
+
+
+def _time(item: tuple[int, bytes]) -> int:
+    return item[0]

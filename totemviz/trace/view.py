@@ -406,6 +406,9 @@ class ClusterView:
     def _change_committed(self, event: Event, body: pmxcfs.ChangeCommitted) -> None:
         self._node(event).version = body.version
 
+    def _tree_loaded(self, event: Event, body: pmxcfs.TreeLoaded) -> None:
+        self._node(event).version = body.version
+
     def _fuse_reply(self, event: Event, body: pmxcfs.FuseReply) -> None:
         change = self._change_by_call.pop((event.node, body.call_id), None)
         if change is not None and change.result is None:
@@ -446,6 +449,7 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     pmxcfs.ChangeQueued: ClusterView._change_queued,
     pmxcfs.ChangeApplied: ClusterView._change_applied,
     pmxcfs.ChangeCommitted: ClusterView._change_committed,
+    pmxcfs.TreeLoaded: ClusterView._tree_loaded,
     pmxcfs.DfsmModeChanged: ClusterView._dfsm_mode_changed,
     pmxcfs.FuseReply: ClusterView._fuse_reply,
 }

@@ -367,6 +367,9 @@ _SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
         f"{body.operation} {body.path} waits at {node} for its place in order"
     ),
     pmxcfs.ChangeApplied: _applied,
+    pmxcfs.TreeLoaded: lambda body, node, view: (
+        f"pmxcfs on {node} reads /etc/pve from its disk: version {body.version}"
+    ),
     pmxcfs.ChangeCommitted: lambda body, node, view: f"SQLite on {node} committed version {body.version} of /etc/pve",
     pmxcfs.DfsmModeChanged: _mode,
     pmxcfs.FuseReply: lambda body, node, view: f"the system call on {node} returns: {errno_text(body.result)}",

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from textual.widget import Widget
 
+    from totemviz.lessons.format import Lesson
     from totemviz.sim.session import Session
 
 
@@ -32,3 +33,10 @@ def run_cockpit(session: Session, lesson: Widget | None = None) -> None:
     from totemviz.tui.app import run_cockpit as run  # noqa: PLC0415 - Textual is loaded only when a screen is wanted
 
     run(session, lesson)
+
+
+def run_lesson(lesson: Lesson) -> None:
+    """Open the cockpit with a lesson, where it was left."""
+    from totemviz.tui.lesson_cockpit import run_lesson as run  # noqa: PLC0415
+
+    run(lesson)

@@ -131,7 +131,9 @@ class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("H", "hint", "Hint"),
+        Binding("F", "leave", "Free play"),
         Binding("enter", "switch", "Switch model"),
+        Binding("enter", "come_back", "Back to the lesson"),
         Binding("up", "scroll_up", show=False),
         Binding("down", "scroll_down", show=False),
         Binding("pageup", "page_up", show=False),
@@ -161,10 +163,10 @@ class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
             self.lesson = lesson
 
     class Held(Message):
-        """The cursor was moved back to before an event that may not be seen yet: pause, and draw again."""
+        """The cursor stands before an event that may not be seen yet, perhaps moved back: pause, and draw again."""
 
     class Leave(Message):
-        """The learner wants the cluster for free play: hide the panel, keep the session."""
+        """The learner wants the cluster for free play: the panel may be hidden; the session stays."""
 
     def __init__(self, run: LessonRun, progress: Progress | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -172,6 +174,7 @@ class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
         self.progress = progress
         self._hints: tuple[str, ...] = ()
         self._shown: object = None
+        self._was_held = False
 
     # ------------------------------------------------------------------------------------------------ what it shows
 
@@ -181,6 +184,10 @@ class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
         self.border_title = run.lesson.title
         number, total = run.place
         yield Static(f"{_track(run)}  {number} of {total}", classes="places")
+        if run.left:
+            yield _Prose("Free play: the cluster is as you left it, and nothing is held back. The lesson waits here.")
+            yield Horizontal(*self._keys(), classes="keys")
+            return
         if run.told:
             right = run.was_right is not False
             verdict = {True: "Right. ", False: "Not quite. ", None: ""}[run.was_right]
@@ -216,11 +223,15 @@ class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
 
     def _keys(self) -> Iterator[_Button]:
         run, step = self.run, self.run.step
+        if run.left:
+            yield _Button("Enter", "back to the lesson", "come_back")
+            return
         if run.wants_model is not None:
             yield _Button("Enter", "start it", "switch")
         elif step is not None and (left := len(step.hints) - run.hints_shown) > 0:
             yield _Button("H", f"hint ({left})", "hint")
-        yield _Button("L", "leave here", "leave")
+        if step is not None:
+            yield _Button("F", "free play", "leave")
 
     # ---------------------------------------------------------------------------------------------- following a run
 
@@ -233,11 +244,11 @@ class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
 
         The cursor may be moved back, to before what may not be seen yet; ``Held`` tells so.
         """
-        position = self.run.session.cursor.position
         for step in self.run.update():
             self._tell_done(step)
-        if self.run.session.cursor.position != position:
+        if self.run.held and not self._was_held:
             self.post_message(self.Held())
+        self._was_held = self.run.held
         self._show()
 
     def show(self, moment: _HasSession) -> None:
@@ -264,7 +275,7 @@ class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
 
     def _show(self) -> None:
         run = self.run
-        shown = (run.index, run.held, run.spoiled, run.wants_model, self._hints)
+        shown = (run.index, run.left, run.held, run.spoiled, run.wants_model, self._hints)
         if shown == self._shown:
             return
         before, self._shown = self._shown, shown
@@ -282,6 +293,12 @@ class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that mean nothing now are left to the app."""
         run, step = self.run, self.run.step
+        if action == "come_back":
+            return run.left
+        if run.left:
+            return action not in ("choose", "switch", "hint", "leave")
+        if action == "leave":
+            return step is not None
         if action == "choose":
             predict = step.predict if step is not None and run.question_open else None
             return predict is not None and isinstance(parameters[0], int) and parameters[0] < len(predict.choices)
@@ -310,8 +327,15 @@ class LessonPanel(VerticalScroll, can_focus=True, inherit_bindings=False):
             self.post_message(self.SwitchModel(model))
 
     def action_leave(self) -> None:
-        """Ask the app to hide the lesson."""
+        """Free play."""
+        self.run.leave()
         self.post_message(self.Leave())
+        self._show()
+
+    def action_come_back(self) -> None:
+        """Go on with the lesson where it was left."""
+        self.run.come_back()
+        self.follow()
 
     def on_click(self, event: events.Click) -> None:
         """A choice or a key was clicked."""
