@@ -142,7 +142,7 @@ class Story:
         self.token_seq += 1
         to = self.successor(node)
         fcc = 1 if numbers else 0
-        self.add(node, totem.TokenPassed(self.token_seq, self.seq, self.aru, 0, fcc, 0, (), self.aru, to, held))
+        self.add(node, totem.TokenPassed(self.token_seq, self.seq, self.aru, 0, fcc, 0, (), self.seq, to, held))
         if send and not held:
             self.send(node)
 
@@ -212,7 +212,7 @@ def domino() -> Story:
     story.add(0, ev.Intervened("stall_disk", "stall the disk of node 3 for 10s"), cause=-1)
     story.add(C, ev.DiskChanged("usb-stick", 10_000 * MS))
     stalled = story.add(C, ev.FsyncStarted("pmxcfs", "config.db-wal"))
-    story.add(C, ev.ProcessBlocked(("pmxcfs", "corosync"), "wait for its disk"), cause=stalled)
+    story.add(C, ev.ProcessBlocked(("pmxcfs", "corosync"), "fsync of config.db-wal"), cause=stalled)
     story.arrive(B)
     story.visit(B)
     story.wait(40 * US)

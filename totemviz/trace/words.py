@@ -173,6 +173,11 @@ def _timer(body: ev.TimerExpired, node: str, _view: ClusterView) -> str:
     return f"{node}: {text}{late}"
 
 
+def _blocked(body: ev.ProcessBlocked, node: str, _view: ClusterView) -> str:
+    verb = "stands" if len(body.processes) == 1 else "stand"
+    return f"{' and '.join(body.processes)} on {node} {verb} still: {body.why}"
+
+
 def _resumed(body: ev.ProcessResumed, node: str, _view: ClusterView) -> str:
     backlog = f"; {plural(body.waiting, 'input')} waited for it" if body.waiting else ""
     return f"{node}: {' and '.join(body.processes)} can go on after {span(body.blocked_ns)}{backlog}"
@@ -329,11 +334,7 @@ _SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.TimerExpired: _timer,
     ev.ProcessStarted: lambda body, node, view: f"{body.process} starts on {node} (pid {body.pid})",
     ev.ProcessKilled: lambda body, node, view: f"{body.process} on {node} dies without a word",
-    ev.ProcessBlocked: lambda body, node, view: (
-        f"{' and '.join(body.processes)} on {node} do nothing but {body.why}"
-        if len(body.processes) > 1
-        else f"{body.processes[0] if body.processes else 'a thread'} on {node} does nothing but {body.why}"
-    ),
+    ev.ProcessBlocked: _blocked,
     ev.ProcessResumed: _resumed,
     ev.FsyncStarted: lambda body, node, view: f"{body.process} on {node} asks its disk to make {body.file} durable",
     ev.FsyncFinished: lambda body, node, view: f"{node}'s disk has {body.file} safe after {span(body.took_ns)}",

@@ -35,7 +35,7 @@ from totemviz.tui.ring import RingPanel
 from totemviz.tui.scrubber import Scrubber
 from totemviz.tui.stages import StagesPanel
 from totemviz.tui.strip import RingStrip
-from totemviz.tui.tabs import TabBar, Tabs
+from totemviz.tui.tabs import ELSEWHERE_WHEN_WIDE, TabBar, Tabs
 from totemviz.tui.theme import DARK, LIGHT
 from totemviz.tui.why import WhyPanel
 from totemviz.tui.writes import WritesPanel
@@ -58,7 +58,7 @@ class Cockpit(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-normal"), (180, "-wide")]  # noqa: RUF012 - Textual declares it as a variable
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-middle"), (50, "-tall")]  # noqa: RUF012
-    ENABLE_COMMAND_PALETTE = True
+    AUTO_FOCUS = None
 
     def __init__(self, session: Session, lesson: Widget | None = None) -> None:
         super().__init__()
@@ -109,8 +109,6 @@ class Cockpit(App[None]):
         self._base = self.screen
         self._panels = list(self.screen.query(Panel))
         self.screen.set_class(self.lesson is not None, "-lesson")
-        self.query_one("#side").border_title = "events"
-        self.query_one("#pinned").border_title = "why"
         self._now_ns = time_of(self.session)
         self.refresh_panels()
 
@@ -145,7 +143,16 @@ class Cockpit(App[None]):
 
     def on_resize(self) -> None:
         """Another size may be another layout."""
-        self.call_after_refresh(self.refresh_panels)
+        self.call_after_refresh(self._relayout)
+
+    def _relayout(self) -> None:
+        if self._base is not None:
+            self._base.query_one(Tabs).set_wide(self._is_wide)
+            self.refresh_panels()
+
+    @property
+    def _is_wide(self) -> bool:
+        return self._base is not None and self._base.has_class("-wide") and self._base.has_class("-tall")
 
     def watch_theme(self, _theme: str) -> None:
         """Lines keep their colours until told otherwise."""
@@ -321,10 +328,10 @@ class Cockpit(App[None]):
 
     def action_tab(self, page: str) -> None:
         """Open a page of the tabs; in the widest layout events and causes have their own place."""
-        wide = self._base is not None and self._base.has_class("-wide") and self._base.has_class("-tall")
-        if wide and page in ("events", "why"):
-            self.query_one("#side" if page == "events" else "#pinned").focus()
-        self.query_one(Tabs).open(page)
+        if self._is_wide and page in ELSEWHERE_WHEN_WIDE:
+            self.screen.query_one("#side" if page == "events" else "#pinned").focus()
+        else:
+            self.screen.query_one(Tabs).open(page)
 
     def on_tab_bar_chosen(self, message: TabBar.Chosen) -> None:
         """A tab was clicked."""
@@ -332,7 +339,7 @@ class Cockpit(App[None]):
 
     def action_filter(self) -> None:
         """Ask what to look for."""
-        self.query_one(Tabs).open("events")
+        self.action_tab("events")
         box = self.query_one("#filter", Input)
         box.display = True
         box.focus()

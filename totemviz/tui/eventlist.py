@@ -69,6 +69,9 @@ class EventList(Panel, can_focus=True):
         """The words of a line."""
         return sentence(event, view)
 
+    def title(self, moment: Moment) -> str:  # noqa: D102
+        return "events"
+
     def nothing(self) -> str:
         """What an empty list says."""
         return "nothing yet"

@@ -10,7 +10,7 @@ from totemviz.tui.moment import Moment
 from totemviz.tui.paint import DIM, KEY, Drawing, Hit, Line, line_width
 from totemviz.tui.panel import Panel
 
-GAP = "   "
+GAP = "  "
 
 
 class KeyFooter(Panel):
@@ -32,20 +32,20 @@ class KeyFooter(Panel):
         lines: list[Line] = [[] for _ in range(height)]
         hits: list[Hit] = []
         always = [entry for entry in FOOTER_ALWAYS if entry[0] in KEY_BY_ID]
-        reserved = sum(line_width(self._words(entry, moment)) + len(GAP) for entry in always)
+        reserved = sum(line_width(self._words(entry, moment)) + 2 for entry in always)
         row = 0
         for entry in FOOTER:
             if KEY_BY_ID[entry[0]].needs_world and not moment.session.can_intervene:
                 continue
             words = self._words(entry, moment)
-            room = width - (reserved if row == height - 1 else 0)
-            if line_width(lines[row]) + line_width(words) + 1 > room:
+            if line_width(lines[row]) + line_width(words) + 1 > width - (reserved if row == 0 else 0):
                 if row == height - 1:
                     continue
                 row += 1
             self._put(lines, hits, row, entry, words)
+        lines[0].append((" " * (width - reserved - line_width(lines[0])), DIM))
         for entry in always:
-            self._put(lines, hits, height - 1, entry, self._words(entry, moment))
+            self._put(lines, hits, 0, entry, self._words(entry, moment))
         return Drawing(lines, tuple(hits))
 
     def _words(self, entry: tuple[str, str, str], moment: Moment) -> Line:
@@ -67,7 +67,7 @@ class KeyFooter(Panel):
         else:
             hits.append(Hit(x, row, line_width(words), "key", len(self._pressed)))
             self._pressed.append(entry[0])
-        line.extend([*words, (GAP[:2], DIM)])
+        line.extend([*words, (GAP, DIM)])
 
     def on_click(self, event: events.Click) -> None:
         """Press the key under the mouse."""

@@ -76,10 +76,10 @@ def _timer(node: NodeView, moment: Moment, lit: Lit, width: int) -> Line:
         return [("– (not running)" if node.state == "GATHER" else "–", DIM)]
     left_ns = max(0, node.token_deadline_ns - moment.now_ns)
     share = min(1.0, left_ns / (node.token_ms * MS))
-    bar = max(4, width - 11)
+    bar = max(4, width - 10)
     full = round(share * bar)
     role = TROUBLE if share < 0.25 else PLAIN
-    text = f"{left_ns // MS:>6} ms" if left_ns else "  ran out"
+    text = f"{left_ns // MS:>5} ms" if left_ns else "  ran out"
     return [("█" * full, role if role is TROUBLE else DIM), ("░" * (bar - full), FAINT), (text, role)]
 
 
@@ -135,7 +135,7 @@ COLUMNS = (
     Column("token timer", 20, 0, _timer),
     Column("queue", 6, 5, _queue),
     Column("pmxcfs", 9, 3, _pmxcfs),
-    Column("disk", 15, 4, _disk),
+    Column("disk", 18, 4, _disk),
     Column("fsync", 12, 1, _fsync),
     Column("quorum", 7, 1, _quorum),
     Column("/etc/pve", 13, 2, _version),

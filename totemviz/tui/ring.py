@@ -159,7 +159,11 @@ class RingPanel(Panel):
         top = row - (2 if detail and row >= 2 else 1) if above else row + 1
         hits = [Hit(column, row, 1, "node", nodeid)]
         width = sum(cell_len(text) for text, _ in spans)
-        x = start = max(0, min(column - width // 2, canvas.width - width))
+        if above or abs(math.cos(circle.angle[nodeid])) < 0.3:
+            start = column - width // 2
+        else:  # outwards, so that the label leaves the way of the token free
+            start = column - 2 if math.cos(circle.angle[nodeid]) > 0 else column + 3 - width
+        x = start = max(0, min(start, canvas.width - width))
         for text, span_role in spans:
             canvas.text(x, top, text, span_role)
             x += cell_len(text)
@@ -167,7 +171,7 @@ class RingPanel(Panel):
         if detail and len(moment.nodes) <= 5:
             detail = detail if cell_len(detail) < canvas.width // 2 else detail[: canvas.width // 2]
             detail_row = top + 1
-            at = column - cell_len(detail) // 2
+            at = start + (width - cell_len(detail)) // 2
             canvas.text(at, detail_row, detail, TROUBLE if marks.is_blocked(node) else DIM)
         return hits
 

@@ -112,7 +112,7 @@ def update(visit: Visit, view: ClusterView) -> list[Line]:
     if left is None or got is None:
         return [_row(label, (PENDING, FAINT)) for label in ("seq", "aru", "fcc")]
     name = who(view, left.successor)
-    goes = "held (ring idle)" if left.held else f"→ {name}"
+    goes = "held, idle" if left.held else f"→ {name}"
     rtr = [(numbers(left.rtr), TROUBLE)] if left.rtr else [("–", DIM)]
     if left.rtr != got.rtr:
         rtr = [(f"{numbers(got.rtr) if got.rtr else '–'} → {numbers(left.rtr) if left.rtr else '–'}", CHANGED)]

@@ -16,6 +16,7 @@ from totemviz.tui.paint import DIM, FAINT, HEAD, NOW, Drawing, Hit, Line, groupe
 from totemviz.tui.panel import Panel
 from totemviz.tui.why import WhyPanel
 
+ELSEWHERE_WHEN_WIDE = ("events", "why")
 PAGES = ("events", "log", "bytes", "why", "node")
 
 
@@ -33,11 +34,14 @@ class TabBar(Panel):
         super().__init__(id=id)
         self.page = "events"
         self.filter_words = ""
+        self.wide = False
 
     def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
         line: Line = [("─", FAINT)]
         hits: list[Hit] = []
         for number, page in enumerate(PAGES, start=1):
+            if self.wide and page in ELSEWHERE_WHEN_WIDE:
+                continue
             text = f" {number} {page} "
             hits.append(Hit(line_width(line), 0, len(text), "page", number - 1))
             line.append((text, NOW if page == self.page else HEAD))
@@ -74,6 +78,17 @@ class Tabs(Vertical):
     def page(self) -> str:
         """The open page."""
         return self.query_one(TabBar).page
+
+    def set_wide(self, wide: bool) -> None:
+        """In the widest layout events and causes are always in sight, so the tabs offer the rest."""
+        bar = self.query_one(TabBar)
+        if bar.wide != wide:
+            bar.wide = wide
+            if wide and bar.page in ELSEWHERE_WHEN_WIDE:
+                self.open("log")
+            elif not wide:
+                self.open("events")
+            bar.redraw()
 
     def open(self, page: str) -> Widget:
         """Show a page; returns it."""

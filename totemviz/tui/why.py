@@ -75,6 +75,9 @@ class WhyPanel(TextPanel):
         self._told: list[Event | int] = []
         self._told_at: tuple[int, Event | None] = (-2, None)
 
+    def title(self, moment: Moment) -> str:  # noqa: D102
+        return "why · nearest cause first"
+
     def content(self, moment: Moment, width: int) -> Drawing:  # noqa: D102
         event = moment.session.cursor.event
         if event is None:

@@ -50,32 +50,41 @@ class WritesPanel(Panel):
             if moment.recorded:
                 hint = "A capture of the ring does not show who wrote what."
             return Drawing([clip([(f" {hint}", DIM)], width)])
+        if height == 1:
+            return Drawing([clip(self._short(moment, view.writes[max(view.writes)]), width)])
         nodes = len(moment.nodes)
         each = nodes * 3 + 1 if nodes <= LETTERS_UP_TO else 7
         widths = [4, 6, 7, 8, max(10, each), max(8, each), max(8, each), 9]
-        path = max(8, width - 1 - 5 - sum(widths))
+        path = max(8, width - 8 - sum(widths[1:]))
         while path < 10 and len(widths) > 5:  # narrow: the last columns go first, delivered before applied
             del widths[4 if len(widths) == 8 else -1]
-            path = max(8, width - 1 - 5 - sum(widths))
+            path = max(8, width - 8 - sum(widths[1:]))
         narrow = len(widths) < 8
         heads = ["FUSE", "queued", "ordered", "delivered", "applied", "durable", "caller"]
         if narrow:
             heads.remove("delivered")
         heads = heads[: len(widths) - 1]
-        header: Line = [*cell([(" write", DIM)], 6), *cell([("file", DIM)], path)]
+        header: Line = [*cell([(" write", DIM)], 7), *cell([("file", DIM)], path)]
         for head, room in zip(heads, widths[1:], strict=True):
             header += cell([(head, DIM)], room)
         lines = [header] if height > 1 else []
         newest = sorted(view.writes, reverse=True)[: height - len(lines)]
         for number in newest:
             write = view.writes[number]
-            line: Line = [*cell([(f" w{number} ", YOU), (who(view, write.node), HEAD)], 6)]
+            line: Line = [*cell([(f" w{number} ", YOU), (who(view, write.node), HEAD)], 7)]
             line += cell([(_shorten(write.path, path - 1), PLAIN)], path)
             cells = self._cells(moment, write)
             for head, room in zip(heads, widths[1:], strict=True):
                 line += cell(cells[head], room)
             lines.append(line)
         return Drawing(lines)
+
+    def _short(self, moment: Moment, write: WriteView) -> Line:
+        """The newest write in one line that needs no heading."""
+        cells = self._cells(moment, write)
+        line: Line = [(f" w{write.write} ", YOU), (f"{who(moment.view, write.node)} ", HEAD)]
+        line += [(f"{_shorten(write.path, 14)}  ", PLAIN), *cells["ordered"], ("  applied ", DIM), *cells["applied"]]
+        return [*line, (" durable ", DIM), *cells["durable"], (" caller ", DIM), *cells["caller"]]
 
     def _cells(self, moment: Moment, write: WriteView) -> dict[str, Line]:
         change = write.changes[-1] if write.changes else None
