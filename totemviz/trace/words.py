@@ -542,7 +542,7 @@ def _told_stable(view: ClusterView) -> str:
         return ""
     if passed.aru == passed.seq:
         return f" Everybody has received everything up to {passed.seq}."
-    return f" Up to {passed.aru} everybody has received all, up to {passed.seq} not yet known."
+    return f" Nobody can tell yet whether {numbers(range(passed.aru + 1, passed.seq + 1))} reached everybody."
 
 
 def _told_stage(view: ClusterView, visit: Visit, name: str) -> str:

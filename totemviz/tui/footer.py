@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textual import events
 from textual.message import Message
 
 from totemviz.tui.keys import FOOTER, FOOTER_ALWAYS, KEY_BY_ID
@@ -69,10 +68,6 @@ class KeyFooter(Panel):
             self._pressed.append(entry[0])
         line.extend([*words, (GAP, DIM)])
 
-    def on_click(self, event: events.Click) -> None:
+    def was_hit(self, hit: Hit) -> None:
         """Press the key under the mouse."""
-        offset = event.get_content_offset(self)
-        for hit in self.drawing.hits:
-            if offset is not None and hit.y == offset.y and hit.x <= offset.x < hit.x + hit.width:
-                self.post_message(self.Pressed(self._pressed[hit.value]))
-                return
+        self.post_message(self.Pressed(self._pressed[hit.value]))

@@ -21,7 +21,7 @@ from totemviz.tui.paint import (
     fit,
 )
 
-COLUMN = 37
+COLUMN = 36
 SIGNS = (
     (TOKEN_MARK, "the token is here"),
     (OPERATIONAL_MARK, "operational: in a ring"),
@@ -42,7 +42,7 @@ def _key_lines(group: str) -> list[str]:
 
 
 def help_text() -> str:
-    """The whole page, two columns of 37 cells."""
+    """The whole page, two columns."""
     left = [*_key_lines(TIME), *_key_lines(DO)]
     right = [*_key_lines(LOOK), *_key_lines(PROGRAM)]
     signs = [f"  {fit(sign, 6)}{words}" for sign, words in SIGNS]

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from totemviz.tui.lit import Lit
 from totemviz.tui.moment import Moment
-from totemviz.tui.paint import Drawing, Line
+from totemviz.tui.paint import Drawing, Hit, Line
 from totemviz.tui.theme import look
 
 
@@ -116,6 +116,9 @@ class Panel(Widget):
             return
         for hit in self.drawing.hits:
             if hit.y == offset.y and hit.x <= offset.x < hit.x + hit.width:
-                message = self.NodeChosen(hit.value) if hit.kind == "node" else self.EventChosen(hit.value)
-                self.post_message(message)
+                self.was_hit(hit)
                 return
+
+    def was_hit(self, hit: Hit) -> None:
+        """A part of the drawing was clicked (Textual calls ``on_click`` of every base class, this only once)."""
+        self.post_message(self.NodeChosen(hit.value) if hit.kind == "node" else self.EventChosen(hit.value))

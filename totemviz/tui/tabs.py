@@ -53,12 +53,9 @@ class TabBar(Panel):
             line += [("─" * rest, FAINT), (note, DIM), ("─", FAINT)]
         return Drawing([line], tuple(hits))
 
-    def on_click(self, event: object) -> None:
+    def was_hit(self, hit: Hit) -> None:
         """Open the page under the mouse."""
-        x = getattr(event, "x", -1)
-        for hit in self.drawing.hits:
-            if hit.x <= x < hit.x + hit.width:
-                self.post_message(self.Chosen(PAGES[hit.value]))
+        self.post_message(self.Chosen(PAGES[hit.value]))
 
 
 class Tabs(Vertical):
