@@ -326,6 +326,7 @@ class Daemon:
 
     def _configuration_change(self, change: ConfigurationChange) -> None:
         """A transitional or regular configuration (``main.c: confchg_fn``, sheet §8.1)."""
+        self._out.append(change)
         if not change.transitional:
             self._pg.waiting_trans_ack = True
             self._log_trans_ack()

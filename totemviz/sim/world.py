@@ -94,6 +94,13 @@ class World:
             "join": totem.join_ms,
             "merge": totem.merge_ms,
         }
+        limits = {
+            "window_size": totem.window_size,
+            "max_messages": totem.max_messages,
+            "miss_count_const": totem.miss_count_const,
+            "seqno_unchanged_const": totem.seqno_unchanged_const,
+            "fail_recv_const": totem.fail_recv_const,
+        }
         scenario = self.scenario
         return ev.RunStarted(
             "simulated",
@@ -103,6 +110,7 @@ class World:
             scenario.host_model.value,
             scenario.seed,
             totem.transport.value,
+            limits=limits,
         )
 
     def _schedule_start(self) -> None:
