@@ -324,6 +324,12 @@ def _disk_io(body: pmxcfs.DiskIo, node: str, _view: ClusterView) -> str:
     return f"SQLite on {node}: {body.op}{where} in {body.file}"
 
 
+def _configuration(body: totem.ConfigurationChange, node: str, view: ClusterView) -> str:
+    if body.transitional:
+        return f"{node} tells the layers above who comes along from its old ring: {names(view, body.members)}"
+    return f"{node} tells the layers above who is in ring {body.ring_id}: {names(view, body.members)}"
+
+
 _SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.RunStarted: _run_started,
     ev.Intervened: _intervened,
@@ -353,6 +359,11 @@ _SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     totem.TokenPassed: _token_passed,
     totem.TokenIgnored: _token_ignored,
     totem.TokenReleased: lambda body, node, view: f"{node} sends its token again: {body.reason}",
+    totem.PacketDelivered: lambda body, node, view: (
+        f"{node} has all packets up to seq {body.seq} and hands this one of {who(view, body.source)} to the layer above"
+    ),
+    totem.ConfigurationChange: _configuration,
+    corosync.DaemonExited: lambda body, node, view: f"corosync on {node} has ended ({body.reason})",
     totem.StateEntered: _state,
     totem.MembershipInstalled: _membership,
     totem.MessageSubmitted: _submitted,
