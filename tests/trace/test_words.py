@@ -11,7 +11,7 @@ from totemviz.trace import events as ev
 from totemviz.trace.cursor import Cursor
 from totemviz.trace.events import BODY_BY_KIND, Event
 from totemviz.trace.view import ClusterView
-from totemviz.trace.words import headline, names, numbers, sentence, span
+from totemviz.trace.words import SENTENCES, headline, names, numbers, sentence, span
 
 MS = 1_000_000
 
@@ -47,6 +47,7 @@ def test_every_kind_has_a_sentence(kind):
     view = Cursor(domino().timeline)
     view.move_to(50)
     body = sample(BODY_BY_KIND[kind])
+    assert type(body) in SENTENCES
     text = sentence(Event(1, 0, B, 0, body), view.view)
     assert text
     assert not text.endswith(".")
