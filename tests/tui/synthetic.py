@@ -231,7 +231,8 @@ def domino() -> Story:
             totem.Log(
                 Level.NOTICE,
                 "TOTEM",
-                "A processor failed, forming new configuration: token timed out (3650ms), waiting 4380ms for consensus.",
+                "A processor failed, forming new configuration: token timed out (3650ms), "
+                "waiting 4380ms for consensus.",
             ),
         )
         story.state(node, "GATHER", 2, "The token was lost in the OPERATIONAL state.", (1, 2, 3))

@@ -20,7 +20,7 @@ from totemviz.totem import effects as totem
 from totemviz.totem.config import KEYS, MS
 from totemviz.totem.states import Gather
 from totemviz.trace import events as ev
-from totemviz.trace.events import Event
+from totemviz.trace.events import Event, kind_of
 from totemviz.trace.view import DCDB_GROUP, ClusterView, NodeView, Visit
 
 US = 1_000
@@ -132,7 +132,9 @@ TIMER_WORDS = {
 
 def sentence(event: Event, view: ClusterView) -> str:
     """What the event means, in one line without a full stop."""
-    text = _SENTENCES[type(event.body)](event.body, who(view, event.node), view)
+    told = SENTENCES.get(type(event.body))
+    node = who(view, event.node)
+    text = told(event.body, node, view) if told else f"{node}: {kind_of(event.body).replace('_', ' ')}"
     return f"{text} (inferred)" if event.inferred else text
 
 
@@ -330,7 +332,7 @@ def _configuration(body: totem.ConfigurationChange, node: str, view: ClusterView
     return f"{node} tells the layers above who is in ring {body.ring_id}: {names(view, body.members)}"
 
 
-_SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
+SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.RunStarted: _run_started,
     ev.Intervened: _intervened,
     ev.DatagramSent: _sent,
