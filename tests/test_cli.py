@@ -66,6 +66,13 @@ def test_transcript_is_filtered_by_kind_and_node() -> None:
     assert all(" pve2 " in line and "membership_installed" in line for line in lines)
 
 
+def test_invariants_are_checked_on_request() -> None:
+    done = totemviz("run", "--headless", "--for", "3s", "--check", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["violations"] == []
+    assert json.loads(totemviz("run", "--headless", "--for", "1s", "--json").stdout)["violations"] is None
+
+
 def test_replay_of_a_capture() -> None:
     figures = json.loads(totemviz("replay", CAPTURE, "--json").stdout)
     assert figures["undecoded"] == []

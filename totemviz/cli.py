@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from totemviz.sim.world import World
     from totemviz.trace.timeline import Timeline
 
+VIOLATED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 PROGRESS_SLICES = 200
@@ -65,6 +66,7 @@ def cli(context: click.Context) -> None:
 @click.option("--out", metavar="FILE", help="Write the timeline as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the run's figures.")
 @click.option("--transcript", is_flag=True, help="Print the run as text, one event a line.")
+@click.option("--check", is_flag=True, help="Check the protocol's invariants; exit code 1 if one is false.")
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND", help="Transcript: only this kind of event (repeatable)."
 )
@@ -79,6 +81,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: str | None = None,
     as_json: bool = False,
     transcript: bool = False,
+    check: bool = False,
     kinds: tuple[str, ...] = (),
     nodes: tuple[int, ...] = (),
 ) -> None:
@@ -86,7 +89,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     with _readable_errors():
         scenario, cluster = _scenario(scenario_file, conf, host_model, seed)
         if not headless:
-            if unused := _headless_only(for_ns=for_ns, out=out, json=as_json, transcript=transcript):
+            if unused := _headless_only(for_ns=for_ns, out=out, json=as_json, transcript=transcript, check=check):
                 raise BadInput(f"--{unused} is for headless runs; add --headless")
             from totemviz.sim.session import Simulation
             from totemviz.tui import run_cockpit
@@ -96,7 +99,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             run_cockpit(simulation)
             return
         _check_filters(kinds, nodes, cluster)
-        _run_headless(scenario, cluster, for_ns, out, as_json, (transcript, kinds, nodes))
+        _run_headless(scenario, cluster, for_ns, out, as_json, (transcript, kinds, nodes), check)
 
 
 @cli.command()
@@ -226,8 +229,11 @@ def _run_headless(
     out: str | None,
     as_json: bool,
     transcript: tuple[bool, tuple[str, ...], tuple[int, ...]],
+    check: bool,
 ) -> None:
     import time
+
+    import msgspec
 
     from totemviz.sim.world import World
     from totemviz.trace.summary import summarise
@@ -242,12 +248,11 @@ def _run_headless(
     wanted, kinds, nodes = transcript
     if wanted:
         _print_transcript(world.timeline, kinds, nodes)
+    violations = _violations(world.timeline) if check else None
     if as_json or not wanted:
         summary = summarise(world.timeline, world.now_ns, wall_seconds)
         if as_json:
-            import msgspec
-
-            click.echo(msgspec.json.encode(summary))
+            click.echo(msgspec.json.encode(msgspec.structs.replace(summary, violations=violations)))
         else:
             click.echo(
                 f"{summary.virtual_seconds:g} s of cluster time in {summary.wall_seconds:.2f} s: "
@@ -259,8 +264,20 @@ def _run_headless(
                 click.echo(
                     f"{membership.time_ns / 1e9:12.6f} s  node {membership.node}  ring {membership.ring_id}  {members}"
                 )
+    if violations is not None and not as_json:
+        for violation in violations:
+            click.echo(violation)
+        click.echo(f"{len(violations)} of the invariants' sentences are false" if violations else "all invariants hold")
     if interrupted:
         sys.exit(INTERRUPTED)
+    if violations:
+        sys.exit(VIOLATED)
+
+
+def _violations(timeline: Timeline) -> tuple[str, ...]:
+    from totemviz.trace.checks import check
+
+    return tuple(map(str, check(timeline)))
 
 
 def _run_with_progress(world: World, until_ns: int) -> bool:
