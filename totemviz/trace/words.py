@@ -27,6 +27,7 @@ US = 1_000
 SECOND = 1_000_000_000
 MISS_COUNT = KEYS["miss_count_const"].default or 5
 EVERYBODY = 0
+NO_ARU = 0xFFFFFFFF
 
 
 # ------------------------------------------------------------------------------------------------------ small words
@@ -73,6 +74,11 @@ def numbers(seqs: Iterable[int]) -> str:
             runs.append([seq, seq])
     words = [str(a) if a == b else f"{a}–{b}" for a, b in runs]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else "none"
+
+
+def aru_text(aru: int) -> str:
+    """The aru; ``none`` for the value the first token of a ring carries (sheet §4.5: 0xffffffff)."""
+    return "none" if aru == NO_ARU else str(aru)
 
 
 def errno_text(result: int) -> str:
@@ -208,7 +214,7 @@ def _write_finished(body: ev.WriteFinished, node: str, _view: ClusterView) -> st
 
 def _token_received(body: totem.TokenReceived, node: str, _view: ClusterView) -> str:
     asked = f"; it asks for {numbers(body.rtr)}" if body.rtr else ""
-    return f"{node} receives the token: seq {body.seq}, aru {body.aru}{asked}"
+    return f"{node} receives the token: seq {body.seq}, aru {aru_text(body.aru)}{asked}"
 
 
 def _retransmit_checked(body: totem.RetransmitChecked, node: str, _view: ClusterView) -> str:
@@ -236,7 +242,7 @@ def _multicast(body: totem.MessagesMulticast, node: str, _view: ClusterView) -> 
 def _token_passed(body: totem.TokenPassed, node: str, view: ClusterView) -> str:
     if body.held:
         return f"{node} keeps the token for the hold time: the ring is idle"
-    return f"{node} passes the token to {who(view, body.successor)}: seq {body.seq}, aru {body.aru}"
+    return f"{node} passes the token to {who(view, body.successor)}: seq {body.seq}, aru {aru_text(body.aru)}"
 
 
 def _token_ignored(body: totem.TokenIgnored, node: str, _view: ClusterView) -> str:
