@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -14,11 +15,13 @@ import pytest
 from tests.sim.runs import SCENARIOS, found, run, run_file, seconds
 from totemviz.corosync.conf import parse
 from totemviz.sim.interventions import (
+    AnyIntervention,
     Cut,
     Delete,
     DropMessage,
     DropToken,
     Heal,
+    Intervention,
     Kill,
     Leave,
     Loss,
@@ -40,7 +43,7 @@ from totemviz.sim.scenario import (
 )
 from totemviz.sim.session import Simulation
 from totemviz.sim.threads import HostModel
-from totemviz.sim.world import World
+from totemviz.sim.world import _DO, World
 from totemviz.totem.effects import MembershipInstalled, RetransmitChecked
 from totemviz.trace import events as ev
 from totemviz.trace.cursor import Step
@@ -192,6 +195,14 @@ def test_loss_delays_but_does_not_diverge(percent: float) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ scenarios
+
+
+def test_every_intervention_can_be_written_down_and_done() -> None:
+    kinds = set(Intervention.__subclasses__())
+    assert set(get_args(AnyIntervention)) == kinds == set(_DO)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for kind in kinds:
+        assert f"`{kind.__struct_config__.tag}`" in readme, "the README's table of actions lacks one"
 
 
 def test_every_scenario_survives_being_written_and_read() -> None:

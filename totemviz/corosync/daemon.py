@@ -354,6 +354,7 @@ class Daemon:
 
     def _configuration_change(self, change: ConfigurationChange) -> None:
         """A transitional or regular configuration (``main.c: confchg_fn``, sheet §8.1)."""
+        self._out.append(change)
         if not change.transitional:  # the ring has logged it
             self._pg.waiting_trans_ack = True
         self._pg.configuration_changed(change.left)

@@ -174,6 +174,17 @@ class Cut(Intervention, frozen=True, kw_only=True, tag="cut"):
         return f"cut {', '.join(map(str, self.nodes))} off from the rest"
 
 
+class CutOneWay(Intervention, frozen=True, kw_only=True, tag="cut_one_way"):
+    """Nothing that ``source`` sends reaches ``target`` any more; the other way still works."""
+
+    source: int
+    target: int
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"cut the way from node {self.source} to node {self.target}"
+
+
 class Heal(Intervention, frozen=True, kw_only=True, tag="heal"):
     """All links work again."""
 
@@ -192,6 +203,44 @@ class Loss(Intervention, frozen=True, kw_only=True, tag="loss"):
         return f"lose {self.percent:g} % of all datagrams"
 
 
+class Duplicate(Intervention, frozen=True, kw_only=True, tag="duplicate"):
+    """From now on every link delivers ``percent`` of the datagrams twice."""
+
+    percent: float
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"deliver {self.percent:g} % of all datagrams twice"
+
+
+class Delay(Intervention, frozen=True, kw_only=True, tag="delay"):
+    """From now on every datagram takes ``delay``, and up to ``jitter`` longer, so that one can overtake another."""
+
+    delay: Duration
+    jitter: Duration = Duration(0)
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"let all datagrams take {self.delay}" + (f" and up to {self.jitter} more" if self.jitter else "")
+
+
 AnyIntervention: TypeAlias = (
-    Write | StallDisk | SetDisk | Kill | Restart | Leave | Pause | DropToken | DropMessage | Cut | Heal | Loss
+    Write
+    | MakeDirectory
+    | Rename
+    | Delete
+    | StallDisk
+    | SetDisk
+    | Kill
+    | Restart
+    | Leave
+    | Pause
+    | DropToken
+    | DropMessage
+    | Cut
+    | CutOneWay
+    | Heal
+    | Loss
+    | Duplicate
+    | Delay
 )

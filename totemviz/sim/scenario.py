@@ -20,6 +20,9 @@ pmxcfs_after = "1s"           # pmxcfs starts this long after corosync
 default = "nvme"
 3 = "usb-stick"
 
+[quirks]                      # known deviations of the real programs; all true by default
+token_copy_frees_messages = true
+
 [network]
 delay = "50us"
 jitter = "0us"
@@ -48,6 +51,7 @@ from totemviz.sim.interventions import AnyIntervention, SetDisk
 from totemviz.sim.profiles import PROFILES
 from totemviz.sim.threads import COROSYNC, PMXCFS, HostModel
 from totemviz.sim.units import MS, SECOND, US, Duration
+from totemviz.totem.config import Quirks
 
 NODES_MAX = 64
 
@@ -92,6 +96,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     cluster: ClusterSpec = ClusterSpec()
     start: StartSpec = StartSpec()
     disks: dict[str, str] = {}
+    quirks: Quirks = Quirks()
     network: NetworkSpec = NetworkSpec()
     interventions: tuple[AnyIntervention, ...] = ()
 
@@ -134,6 +139,12 @@ def parse_scenario(text: str, path: str) -> Scenario:
 
 def cluster_conf(scenario: Scenario, path: str, folder: Path, text: str = "") -> CorosyncConf:
     """The cluster's corosync.conf: the file it names, or one in Proxmox's form. Raises ConfError, ScenarioError."""
+    conf = _named_conf(scenario, path, folder, text)
+    totem = msgspec.structs.replace(conf.totem, quirks=scenario.quirks)
+    return msgspec.structs.replace(conf, totem=totem)
+
+
+def _named_conf(scenario: Scenario, path: str, folder: Path, text: str) -> CorosyncConf:
     spec = scenario.cluster
     if spec.conf:
         conf_path = folder / spec.conf
@@ -201,7 +212,7 @@ def check(scenario: Scenario, conf: CorosyncConf, path: str, text: str = "") -> 
 def check_intervention(intervention: AnyIntervention, nodeids: list[int]) -> tuple[str, str] | None:
     """(field, what is wrong and how to mend it) of an intervention, None if it can be done."""
     known = ", ".join(map(str, nodeids))
-    for field in ("node", "nodes", "target"):
+    for field in ("node", "nodes", "source", "target"):
         value = getattr(intervention, field, ())
         for nodeid in value if isinstance(value, tuple) else (value,):
             if nodeid not in nodeids and not (field == "target" and nodeid == 0):

@@ -95,6 +95,13 @@ class World:
             "join": totem.join_ms,
             "merge": totem.merge_ms,
         }
+        limits = {
+            "window_size": totem.window_size,
+            "max_messages": totem.max_messages,
+            "miss_count_const": totem.miss_count_const,
+            "seqno_unchanged_const": totem.seqno_unchanged_const,
+            "fail_recv_const": totem.fail_recv_const,
+        }
         scenario = self.scenario
         return ev.RunStarted(
             "simulated",
@@ -104,6 +111,7 @@ class World:
             scenario.host_model.value,
             scenario.seed,
             totem.transport.value,
+            limits=limits,
         )
 
     def _schedule_start(self) -> None:
@@ -240,6 +248,11 @@ class World:
             if (source in action.nodes) != (target in action.nodes):
                 self._set_link(source, target, link, event, cut=True)
 
+    def _cut_one_way(self, action: do.CutOneWay, event: int) -> None:
+        pair = (action.source, action.target)
+        if pair in self.network.links:
+            self._set_link(*pair, self.network.links[pair], event, cut=True)
+
     def _heal(self, action: do.Heal, event: int) -> None:
         for (source, target), link in self.network.links.items():
             if link.cut:
@@ -248,6 +261,16 @@ class World:
     def _loss(self, action: do.Loss, event: int) -> None:
         for (source, target), link in self.network.links.items():
             self._set_link(source, target, link, event, loss_percent=action.percent)
+
+    def _duplicate(self, action: do.Duplicate, event: int) -> None:
+        for (source, target), link in self.network.links.items():
+            link.duplicate_percent = action.percent
+            self._set_link(source, target, link, event)
+
+    def _delay(self, action: do.Delay, event: int) -> None:
+        for (source, target), link in self.network.links.items():
+            link.delay_ns, link.jitter_ns = int(action.delay), int(action.jitter)
+            self._set_link(source, target, link, event)
 
     def _set_link(
         self, source: int, target: int, link: Link, cause: int, *, cut: bool | None = None, loss_percent: float = -1.0
@@ -274,8 +297,11 @@ _DO: dict[type, Callable[[World, Any, int], None]] = {
     do.DropToken: World._drop_token,
     do.DropMessage: World._drop_message,
     do.Cut: World._cut,
+    do.CutOneWay: World._cut_one_way,
     do.Heal: World._heal,
     do.Loss: World._loss,
+    do.Duplicate: World._duplicate,
+    do.Delay: World._delay,
 }
 
 

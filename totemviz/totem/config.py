@@ -73,7 +73,11 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Effective configuration of one node's ring machine. Build it with :meth:`derive`."""
+    """Effective configuration of one node's ring machine. Build it with :meth:`derive`.
+
+    ``seqno_start_msg`` and ``seqno_start_token`` are compile-time constants of corosync (0): the numbers before the
+    first message and token of every ring. Set them near 2**32 to see the counters wrap.
+    """
 
     transport: Transport
     node_count: int
@@ -98,6 +102,8 @@ class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
     seqno_unchanged_const: int
     cancel_token_hold_on_retransmit: bool = False
     quirks: Quirks = Quirks()
+    seqno_start_msg: int = 0
+    seqno_start_token: int = 0
 
     @property
     def net_mtu(self) -> int:

@@ -88,8 +88,11 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
     swapped: bool
 
 
-class ConfigurationChange(msgspec.Struct, frozen=True):
-    """A transitional or regular configuration (sheet §4.5, OPERATIONAL entry, steps 5 and 9)."""
+class ConfigurationChange(msgspec.Struct, frozen=True, tag="configuration_change"):
+    """A transitional or regular configuration (sheet §4.5, OPERATIONAL entry, steps 5 and 9).
+
+    Both an effect (the services above act on it) and an observation.
+    """
 
     transitional: bool
     ring_id: RingId
@@ -173,11 +176,15 @@ class TokenPassed(msgspec.Struct, frozen=True, gc=False, tag="token_passed"):
 
 
 class TokenIgnored(msgspec.Struct, frozen=True, gc=False, tag="token_ignored"):
-    """A token arrived and was not processed: ``reason`` says why (duplicate, other ring, gathering)."""
+    """A token arrived and was not processed: ``reason`` says why (duplicate, other ring, gathering).
+
+    ``freed``: messages it made this node free all the same (sheet §5.4).
+    """
 
     ring_id: RingId
     token_seq: int
     reason: str
+    freed: int = 0
 
 
 class TokenReleased(msgspec.Struct, frozen=True, gc=False, tag="token_released"):
@@ -216,10 +223,20 @@ class MessageSubmitted(msgspec.Struct, frozen=True, gc=False, tag="message_submi
 
 
 class MessageOrdered(msgspec.Struct, frozen=True, gc=False, tag="message_ordered"):
-    """A packet got its place in the total order; it carries the messages (``numbers``) that begin in it."""
+    """A packet got its place in the total order; ``numbers`` are the messages that end in it."""
 
     seq: int
     numbers: tuple[int, ...]
+
+
+class PacketDelivered(msgspec.Struct, frozen=True, gc=False, tag="packet_delivered"):
+    """A packet is handed up in its place in the total order; ``checksum`` is the CRC-32 of its ``length`` bytes."""
+
+    ring_id: RingId
+    seq: int
+    source: int
+    length: int
+    checksum: int
 
 
 Effect: TypeAlias = Send | SetTimer | CancelTimer | Deliver | ConfigurationChange | TokenSent | StoreRingId | Log
@@ -235,6 +252,8 @@ Observation: TypeAlias = (
     | MembershipInstalled
     | MessageSubmitted
     | MessageOrdered
+    | PacketDelivered
+    | ConfigurationChange
 )
 
 Output: TypeAlias = Effect | Observation

@@ -63,17 +63,15 @@ class Instance:
         self.pause_timestamp_ns = 0
 
         # ordering
-        self.aru = 0
-        self.high_seq_received = 0
-        self.high_delivered = 0
+        self.aru = self.high_seq_received = self.high_delivered = config.seqno_start_msg
         self.last_released = 0
         self.last_aru = 0
         self.aru_count = 0
-        self.regular = SortQueue()
-        self.recovery = SortQueue()
+        self.regular = SortQueue(config.seqno_start_msg)
+        self.recovery = SortQueue(config.seqno_start_msg)
 
         # token
-        self.token_seq = U32
+        self.token_seq = (config.seqno_start_token - 1) & U32
         self.last_seq = 0
         self.seq_unchanged = 0
         self.token_held = False

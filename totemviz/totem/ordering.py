@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from totemviz.totem.effects import Deliver
+from zlib import crc32
+
+from totemviz.totem.effects import Deliver, PacketDelivered
 from totemviz.totem.instance import Instance
 from totemviz.totem.queues import Slot
 from totemviz.totem.seq import U32, lt
@@ -54,7 +56,9 @@ def deliver(node: Instance, end: int, *, skip_holes: bool = False) -> None:
         mcast = slot.mcast
         if skip_holes and mcast.system_from not in node.deliver_members:
             continue
-        node.out.append(Deliver(mcast.ring_id, seq, mcast.nodeid, mcast.payload, not mcast.little))
+        payload = mcast.payload
+        node.out.append(PacketDelivered(mcast.ring_id, seq, mcast.nodeid, len(payload), crc32(payload)))
+        node.out.append(Deliver(mcast.ring_id, seq, mcast.nodeid, payload, not mcast.little))
 
 
 def free(node: Instance, token_aru: int) -> int:

@@ -21,8 +21,8 @@ class SortQueue:
 
     __slots__ = ("head", "misses", "slots")
 
-    def __init__(self) -> None:
-        self.head = 0
+    def __init__(self, head: int = 0) -> None:
+        self.head = head
         self.slots: dict[int, Slot] = {}
         self.misses: dict[int, int] = {}
 
@@ -53,9 +53,9 @@ class SortQueue:
             seq = (seq + 1) & U32
         self.head = seq
 
-    def reset(self) -> None:
-        """Empty the queue; it starts at 0 again."""
-        self.head = 0
+    def reset(self, head: int = 0) -> None:
+        """Empty the queue; it starts at ``head`` again."""
+        self.head = head
         self.slots.clear()
         self.misses.clear()
 

@@ -28,10 +28,11 @@ def enter_recovery(node: Instance, token: CommitToken) -> None:
     """Pass the complete commit token on and queue what ring mates may lack (``memb_state_recovery_enter``)."""
     node.log(Level.DEBUG, "entering RECOVERY state.")
     node.orf_token_discard = False
-    node.recovery.reset()
+    start = node.config.seqno_start_msg
+    node.recovery.reset(start)
     node.retrans_queue.clear()
     send_commit_token(node, token, node.successor())
-    node.token_seq = U32
+    node.token_seq = (node.config.seqno_start_token - 1) & U32
     entries = dict(zip(token.addr, token.entries, strict=True))
     node.trans_members = tuple(
         nodeid for nodeid in token.addr if nodeid in node.members and entries[nodeid].ring_id == node.old_ring_id
@@ -50,8 +51,8 @@ def enter_recovery(node: Instance, token: CommitToken) -> None:
     else:
         node.deliver_members = node.trans_members
         _queue_old_messages(node, [entries[nodeid].aru for nodeid in node.trans_members])
-    node.aru = node.aru_count = node.seq_unchanged = 0
-    node.high_seq_received = node.install_seq = node.last_released = 0
+    node.aru_count = node.seq_unchanged = 0
+    node.aru = node.high_seq_received = node.install_seq = node.last_released = start
     node.set_timer(TotemTimer.TOKEN_LOSS)
     node.set_timer(TotemTimer.TOKEN_WARNING)
     node.set_timer(TotemTimer.TOKEN_RETRANSMIT)
@@ -134,7 +135,6 @@ def enter_operational(node: Instance) -> None:
     left = tuple(nodeid for nodeid in node.members if nodeid not in node.trans_members)
     joined = tuple(nodeid for nodeid in node.new_members if nodeid not in node.trans_members)
     node.members = node.new_members
-    node.last_released = 0
     node.set_retrans_flg = False
     node.out.append(ConfigurationChange(True, node.ring_id, node.trans_members, left, ()))
     node.waiting_trans_ack = True
@@ -144,7 +144,7 @@ def enter_operational(node: Instance) -> None:
     node.out.append(ConfigurationChange(False, node.ring_id, node.new_members, (), joined))
 
     node.regular.copy_from(node.recovery)
-    node.last_aru = 0
+    node.last_aru = node.config.seqno_start_msg
     node.proc = list(node.new_members)
     node.failed = []
     _forget_recovery_traffic(node)
@@ -170,8 +170,10 @@ def _listing(label: str, nodeids: tuple[int, ...]) -> str:
 
 def _unwrap_recovered(node: Instance) -> None:
     """Old-ring messages that arrived wrapped go into the regular queue (``deliver_messages_from_recovery...``)."""
-    node.log(Level.DEBUG, f"recovery to regular 1-{node.aru:x}")
-    for seq in range(1, node.aru + 1):
+    start = node.config.seqno_start_msg
+    node.log(Level.DEBUG, f"recovery to regular {(start + 1) & U32:x}-{node.aru:x}")
+    for offset in range(1, ((node.aru - start) & U32) + 1):
+        seq = (start + offset) & U32
         slot = node.recovery.slots.get(seq)
         if slot is None or slot.mcast.encapsulated != ENCAPSULATED:
             continue
@@ -193,8 +195,8 @@ def _unwrap_recovered(node: Instance) -> None:
 def _forget_recovery_traffic(node: Instance) -> None:
     """Recovery messages are never delivered themselves: release them all (steps 10-11)."""
     seq = node.high_seq_received
-    while seq and seq not in node.regular:
-        seq -= 1
+    while seq != node.config.seqno_start_msg and seq not in node.regular:
+        seq = (seq - 1) & U32
     node.high_delivered = seq
     node.regular.release(seq)
     node.last_released = seq

@@ -37,10 +37,10 @@ def visit(node: Instance, token: Token) -> None:
     if faithful and node.state is State.OPERATIONAL:
         freed = ordering.free(node, token.aru)
     if token.ring_id != node.ring_id:  # 6
-        node.out.append(fx.TokenIgnored(token.ring_id, token.token_seq, "other ring"))
+        node.out.append(fx.TokenIgnored(token.ring_id, token.token_seq, "other ring", freed))
         return
     if lte(token.token_seq, node.token_seq):  # 7
-        node.out.append(fx.TokenIgnored(token.ring_id, token.token_seq, "duplicate"))
+        node.out.append(fx.TokenIgnored(token.ring_id, token.token_seq, "duplicate", freed))
         return
     if not faithful and node.state is State.OPERATIONAL:
         freed = ordering.free(node, token.aru)
@@ -101,7 +101,17 @@ def send_initial(node: Instance) -> None:
     node.log(Level.DEBUG, "Sending initial ORF token")
     node.set_retrans_flg = bool(node.retrans_queue)
     target = node.successor()
-    token = Token(node.nodeid, target, 0, 0, U32, node.nodeid, node.ring_id, retrans_flg=int(node.set_retrans_flg))
+    start = node.config.seqno_start_msg
+    token = Token(
+        node.nodeid,
+        target,
+        start,
+        node.config.seqno_start_token,
+        (start - 1) & U32,
+        node.nodeid,
+        node.ring_id,
+        retrans_flg=int(node.set_retrans_flg),
+    )
     node.send_token(token, target)
 
 

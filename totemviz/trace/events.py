@@ -43,7 +43,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     """First event of every timeline.
 
     ``world``: simulated or recorded; ``timeouts_ms``: effective timeouts by corosync's key names (token, hold,
-    consensus, …); ``epoch_ns``: wall clock of time 0 for recordings, 0 in simulations.
+    consensus, …); ``limits``: effective counts by key name (window_size, miss_count_const, …); ``epoch_ns``: wall clock of time 0 for recordings, 0 in simulations.
     """
 
     world: str
@@ -54,6 +54,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     seed: int = 0
     transport: str = ""
     epoch_ns: int = 0
+    limits: dict[str, int] = {}
 
 
 class Intervened(msgspec.Struct, frozen=True, tag="intervened"):

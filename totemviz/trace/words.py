@@ -88,6 +88,11 @@ def errno_text(result: int) -> str:
     return f"{errno.errorcode.get(-result, str(-result))} ({os.strerror(-result)})"
 
 
+def miss_count(view: ClusterView) -> int:
+    """At how many token visits a hole must be seen before it is asked for (corosync's miss_count_const)."""
+    return view.run.limits.get("miss_count_const", MISS_COUNT) if view.run else MISS_COUNT
+
+
 def plural(count: int, noun: str) -> str:
     """``1 message``, ``2 messages``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -217,7 +222,7 @@ def _token_received(body: totem.TokenReceived, node: str, _view: ClusterView) ->
     return f"{node} receives the token: seq {body.seq}, aru {aru_text(body.aru)}{asked}"
 
 
-def _retransmit_checked(body: totem.RetransmitChecked, node: str, _view: ClusterView) -> str:
+def _retransmit_checked(body: totem.RetransmitChecked, node: str, view: ClusterView) -> str:
     parts = []
     if body.resent:
         parts.append(f"resends {numbers(body.resent)}")
@@ -226,7 +231,7 @@ def _retransmit_checked(body: totem.RetransmitChecked, node: str, _view: Cluster
     if body.missing:
         seqs = numbers(seq for seq, _ in body.missing)
         visits = max(count for _, count in body.missing)
-        parts.append(f"misses {seqs} (visit {visits} of {MISS_COUNT} before it asks)")
+        parts.append(f"misses {seqs} (visit {visits} of {miss_count(view)} before it asks)")
     return f"{node} {' and '.join(parts) if parts else 'misses nothing and has nothing to resend'}"
 
 
@@ -332,6 +337,12 @@ def _disk_io(body: pmxcfs.DiskIo, node: str, _view: ClusterView) -> str:
     return f"SQLite on {node}: {body.op}{where} in {body.file}"
 
 
+def _configuration(body: totem.ConfigurationChange, node: str, view: ClusterView) -> str:
+    if body.transitional:
+        return f"{node} tells the layers above who comes along from its old ring: {names(view, body.members)}"
+    return f"{node} tells the layers above who is in ring {body.ring_id}: {names(view, body.members)}"
+
+
 SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.RunStarted: _run_started,
     ev.Intervened: _intervened,
@@ -361,6 +372,11 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     totem.TokenPassed: _token_passed,
     totem.TokenIgnored: _token_ignored,
     totem.TokenReleased: lambda body, node, view: f"{node} sends its token again: {body.reason}",
+    totem.PacketDelivered: lambda body, node, view: (
+        f"{node} has all packets up to seq {body.seq} and hands this one of {who(view, body.source)} to the layer above"
+    ),
+    totem.ConfigurationChange: _configuration,
+    corosync.DaemonExited: lambda body, node, view: f"corosync on {node} has ended ({body.reason})",
     totem.StateEntered: _state,
     totem.MembershipInstalled: _membership,
     totem.MessageSubmitted: _submitted,
@@ -369,7 +385,6 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     corosync.CpgConfchg: _confchg,
     corosync.CpgDelivered: _delivered,
     corosync.QuorumChanged: _quorum,
-    corosync.DaemonExited: lambda body, node, view: f"corosync on {node} shuts itself down: {body.reason}",
     corosync.SyncCompleted: lambda body, node, view: f"{node}: all services are synchronised in ring {body.ring_id}",
     pmxcfs.FuseCalled: _fuse_called,
     pmxcfs.ChangeQueued: lambda body, node, view: (
@@ -568,7 +583,7 @@ def _told_stage(view: ClusterView, visit: Visit, name: str) -> str:
             return f"{name} resends {numbers(checked.resent)}, which somebody missed."
         if checked.missing:
             seq, visits = checked.missing[0]
-            return f"{name} found a hole at {seq}: {_ordinal(visits)} visit of {_count(MISS_COUNT)} before it asks."
+            return f"{name} found a hole at {seq}: {_ordinal(visits)} visit of {_count(miss_count(view))} before it asks."
         return f"{name} has no hole and nobody asks for anything. It may send {plural(checked.allowance, 'message')}."
     if visit.stage == 3 and visit.multicast is not None:
         sent = visit.multicast

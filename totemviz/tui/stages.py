@@ -6,7 +6,7 @@ What a stage has not said yet is ``·``. Stage 4 shows what the visit changed in
 from __future__ import annotations
 
 from totemviz.trace.view import ClusterView, Visit, WriteView
-from totemviz.trace.words import MISS_COUNT, NO_ARU, aru_text, numbers, who
+from totemviz.trace.words import NO_ARU, aru_text, miss_count, numbers, who
 from totemviz.tui.lit import Lit
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import (
@@ -69,7 +69,7 @@ def receive(visit: Visit, lit: Lit) -> list[Line]:
     ]
 
 
-def retransmit(visit: Visit) -> list[Line]:
+def retransmit(visit: Visit, view: ClusterView) -> list[Line]:
     """Stage 2: holes, requests, resends."""
     said = visit.checked
     if said is None:
@@ -77,7 +77,7 @@ def retransmit(visit: Visit) -> list[Line]:
     holes: Line = [("none", DIM)]
     if said.missing:
         visits = max(count for _, count in said.missing)
-        holes = [(f"{numbers(seq for seq, _ in said.missing)}: visit {visits}/{MISS_COUNT}", TROUBLE)]
+        holes = [(f"{numbers(seq for seq, _ in said.missing)}: visit {visits}/{miss_count(view)}", TROUBLE)]
     return [
         _row("holes", *holes),
         _row("asked for", (numbers(said.requested), TROUBLE) if said.requested else ("–", DIM)),
@@ -154,7 +154,7 @@ class StagesPanel(Panel):
         rows = height - 2
         bodies = (
             receive(visit, self.lit),
-            retransmit(visit),
+            retransmit(visit, moment.view),
             multicast(visit, moment.view, rows),
             update(visit, moment.view),
         )
@@ -184,7 +184,7 @@ class StagesPanel(Panel):
                 line.append((" ━ " if stage < visit.stage or over else " ─ ", TOKEN if stage < visit.stage else FAINT))
         bodies = (
             receive(visit, self.lit),
-            retransmit(visit),
+            retransmit(visit, moment.view),
             multicast(visit, moment.view, 3),
             update(visit, moment.view),
         )
