@@ -107,13 +107,33 @@ def test_the_token_is_where_it_is():
 def test_partitions_are_two_rings():
     story = Story(5)
     story.boot()
-    for node in (4, 5):
-        story.add(0, ev.LinkChanged(1, node, True, 0.0, 0))
+    for here in (1, 2, 3):
+        for there in (4, 5):
+            story.add(0, ev.LinkChanged(here, there, True, 0.0, 0))
     story.form((1, 2, 3), RingId(1, 13), left=(4, 5))
     story.form((4, 5), RingId(4, 13), left=(1, 2, 3))
     moment = moment_at(story, len(story.timeline) - 1)
     assert RingPanel().title(moment) == "ring 1.d and ring 4.d"
-    assert "cut: A╳D A╳E" in text_of(RingPanel(), moment, 60, 16)
+    assert "cut: A B C ╳ D E" in text_of(RingPanel(), moment, 60, 16)
+
+
+def test_single_cut_links_are_named():
+    story = Story(4)
+    story.boot()
+    story.add(0, ev.LinkChanged(1, 3, True, 0.0, 0))
+    story.add(0, ev.LinkChanged(2, 4, True, 25.0, 0))
+    text = text_of(RingPanel(), moment_at(story, len(story.timeline) - 1), 60, 16)
+    assert "cut: A╳C B╳D" in text
+    assert "loss 25 %" in text
+
+
+def test_the_first_token_has_no_aru_yet():
+    story = Story()
+    story.boot()
+    story.aru = 0xFFFFFFFF
+    story.receive(1)
+    moment = moment_at(story, len(story.timeline) - 1)
+    assert "aru       none" in text_of(StagesPanel(), moment, 76, 8)
 
 
 def test_a_recording_says_what_it_does_not_know():

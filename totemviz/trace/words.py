@@ -27,6 +27,7 @@ US = 1_000
 SECOND = 1_000_000_000
 MISS_COUNT = KEYS["miss_count_const"].default or 5
 EVERYBODY = 0
+NO_ARU = 0xFFFFFFFF
 
 
 # ------------------------------------------------------------------------------------------------------ small words
@@ -75,11 +76,21 @@ def numbers(seqs: Iterable[int]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else "none"
 
 
+def aru_text(aru: int) -> str:
+    """The aru; ``none`` for the value the first token of a ring carries (sheet §4.5: 0xffffffff)."""
+    return "none" if aru == NO_ARU else str(aru)
+
+
 def errno_text(result: int) -> str:
     """``EACCES (Permission denied)`` for -13; ``ok`` for success."""
     if result >= 0:
         return "ok"
     return f"{errno.errorcode.get(-result, str(-result))} ({os.strerror(-result)})"
+
+
+def miss_count(view: ClusterView) -> int:
+    """At how many token visits a hole must be seen before it is asked for (corosync's miss_count_const)."""
+    return view.run.limits.get("miss_count_const", MISS_COUNT) if view.run else MISS_COUNT
 
 
 def plural(count: int, noun: str) -> str:
@@ -208,10 +219,10 @@ def _write_finished(body: ev.WriteFinished, node: str, _view: ClusterView) -> st
 
 def _token_received(body: totem.TokenReceived, node: str, _view: ClusterView) -> str:
     asked = f"; it asks for {numbers(body.rtr)}" if body.rtr else ""
-    return f"{node} receives the token: seq {body.seq}, aru {body.aru}{asked}"
+    return f"{node} receives the token: seq {body.seq}, aru {aru_text(body.aru)}{asked}"
 
 
-def _retransmit_checked(body: totem.RetransmitChecked, node: str, _view: ClusterView) -> str:
+def _retransmit_checked(body: totem.RetransmitChecked, node: str, view: ClusterView) -> str:
     parts = []
     if body.resent:
         parts.append(f"resends {numbers(body.resent)}")
@@ -220,7 +231,7 @@ def _retransmit_checked(body: totem.RetransmitChecked, node: str, _view: Cluster
     if body.missing:
         seqs = numbers(seq for seq, _ in body.missing)
         visits = max(count for _, count in body.missing)
-        parts.append(f"misses {seqs} (visit {visits} of {MISS_COUNT} before it asks)")
+        parts.append(f"misses {seqs} (visit {visits} of {miss_count(view)} before it asks)")
     return f"{node} {' and '.join(parts) if parts else 'misses nothing and has nothing to resend'}"
 
 
@@ -236,7 +247,7 @@ def _multicast(body: totem.MessagesMulticast, node: str, _view: ClusterView) -> 
 def _token_passed(body: totem.TokenPassed, node: str, view: ClusterView) -> str:
     if body.held:
         return f"{node} keeps the token for the hold time: the ring is idle"
-    return f"{node} passes the token to {who(view, body.successor)}: seq {body.seq}, aru {body.aru}"
+    return f"{node} passes the token to {who(view, body.successor)}: seq {body.seq}, aru {aru_text(body.aru)}"
 
 
 def _token_ignored(body: totem.TokenIgnored, node: str, _view: ClusterView) -> str:
@@ -572,7 +583,7 @@ def _told_stage(view: ClusterView, visit: Visit, name: str) -> str:
             return f"{name} resends {numbers(checked.resent)}, which somebody missed."
         if checked.missing:
             seq, visits = checked.missing[0]
-            return f"{name} found a hole at {seq}: {_ordinal(visits)} visit of {_count(MISS_COUNT)} before it asks."
+            return f"{name} found a hole at {seq}: {_ordinal(visits)} visit of {_count(miss_count(view))} before it asks."
         return f"{name} has no hole and nobody asks for anything. It may send {plural(checked.allowance, 'message')}."
     if visit.stage == 3 and visit.multicast is not None:
         sent = visit.multicast

@@ -22,7 +22,7 @@ from totemviz.tui.panel import Panel
 MORE_SECONDS = 0.02
 MEMORY_LINES = 4000
 
-TROUBLE_TYPES = (ev.DatagramDropped, ev.ProcessKilled, ev.ProcessBlocked, ev.DatagramQueued)
+TROUBLE_TYPES = (ev.DatagramDropped, ev.ProcessKilled, ev.ProcessBlocked)
 TOKEN_TYPES = (totem.TokenReceived, totem.TokenPassed, totem.TokenReleased)
 
 
@@ -31,6 +31,8 @@ def role_of(event: Event) -> str:
     body = event.body
     if isinstance(body, ev.Intervened):
         return YOU
+    if isinstance(body, ev.DatagramQueued):
+        return TROUBLE if body.kind == "orf_token" else DIM
     if isinstance(body, TROUBLE_TYPES) or (isinstance(body, totem.StateEntered) and body.state == "GATHER"):
         return TROUBLE
     if isinstance(body, totem.MembershipInstalled):

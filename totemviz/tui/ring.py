@@ -32,6 +32,7 @@ from totemviz.tui.panel import Panel
 ARROWS = "→↘↓↙←↖↑↗"  # by eighths of a turn, clockwise on screen
 LABEL_ROWS = 2
 STEPS = 240
+CROSSES_MAX = 12
 
 
 def rings(nodes: list[NodeView]) -> dict[RingId, list[int]]:
@@ -41,6 +42,23 @@ def rings(nodes: list[NodeView]) -> dict[RingId, list[int]]:
         if node.ring_id is not None and node.state in ("OPERATIONAL", "RECOVERY") and node.info.nodeid in node.members:
             found[node.ring_id].append(node.info.nodeid)
     return dict(found)
+
+
+def partitions(view: ClusterView) -> list[list[int]]:
+    """The groups of nodes between which no link works both ways."""
+    left = sorted(view.nodes)
+    cut = {key for key, link in view.cut_links.items() if link.cut}
+    groups: list[list[int]] = []
+    while left:
+        group, reached = [], [left.pop(0)]
+        while reached:
+            nodeid = reached.pop()
+            group.append(nodeid)
+            near = [other for other in left if (nodeid, other) not in cut and (other, nodeid) not in cut]
+            reached += near
+            left = [other for other in left if other not in near]
+        groups.append(sorted(group))
+    return groups
 
 
 class _Circle:
@@ -117,6 +135,8 @@ class RingPanel(Panel):
         return Drawing([*canvas.lines(), clip([*_links(view)], width)], tuple(hits))
 
     def _draw_cuts(self, circle: _Circle, view: ClusterView) -> None:
+        if len(view.cut_links) > CROSSES_MAX:
+            return  # the line below tells; so many crosses would hide the ring
         for (source, target), link in view.cut_links.items():
             if link.cut and source in circle.angle and target in circle.angle:
                 (x1, y1), (x2, y2) = circle.at(circle.angle[source]), circle.at(circle.angle[target])
@@ -159,7 +179,7 @@ class RingPanel(Panel):
         top = row - (2 if detail and row >= 2 else 1) if above else row + 1
         hits = [Hit(column, row, 1, "node", nodeid)]
         width = sum(cell_len(text) for text, _ in spans)
-        if above or abs(math.cos(circle.angle[nodeid])) < 0.3:
+        if abs(math.cos(circle.angle[nodeid])) < 0.2:
             start = column - width // 2
         else:  # outwards, so that the label leaves the way of the token free
             start = column - 2 if math.cos(circle.angle[nodeid]) > 0 else column + 3 - width
@@ -211,8 +231,12 @@ def _links(view: ClusterView) -> list[Span]:
     losses = {link.loss_percent for link in view.cut_links.values() if link.loss_percent}
     spans: list[Span] = []
     if cut:
-        pairs = " ".join(f"{who(view, a)}╳{who(view, b)}" for a, b in cut)
-        spans.append((f" cut: {pairs} ", TROUBLE))
+        groups = partitions(view)
+        if len(groups) > 1:
+            text = " ╳ ".join(" ".join(who(view, nodeid) for nodeid in group) for group in groups)
+        else:
+            text = " ".join(f"{who(view, a)}╳{who(view, b)}" for a, b in cut)
+        spans.append((f" cut: {text} ", TROUBLE))
     if losses:
         spans.append((f" loss {max(losses):g} % ", TROUBLE))
     return spans or [(" all links work", DIM)]

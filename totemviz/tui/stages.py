@@ -6,7 +6,7 @@ What a stage has not said yet is ``·``. Stage 4 shows what the visit changed in
 from __future__ import annotations
 
 from totemviz.trace.view import ClusterView, Visit, WriteView
-from totemviz.trace.words import MISS_COUNT, numbers, who
+from totemviz.trace.words import NO_ARU, aru_text, miss_count, numbers, who
 from totemviz.tui.lit import Lit
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import (
@@ -46,7 +46,7 @@ def _row(label: str, *spans: tuple[str, str]) -> Line:
     return [(f"{label:<{LABEL}}", DIM), *spans]
 
 
-def _was_is(label: str, before: int, after: int) -> Line:
+def _was_is(label: str, before: object, after: object) -> Line:
     if before == after:
         return _row(label, (str(after), PLAIN))
     return _row(label, (f"{before} → {after}", CHANGED))
@@ -57,17 +57,19 @@ def receive(visit: Visit, lit: Lit) -> list[Line]:
     got = visit.received
     if got is None:
         return [_row(label, (PENDING, FAINT)) for label in ("token_seq", "seq", "aru")]
-    mine = [] if got.my_aru == got.aru else [(f" (mine {got.my_aru})", TROUBLE if got.my_aru < got.seq else DIM)]
+    mine = (
+        [] if got.aru in (got.my_aru, NO_ARU) else [(f" (mine {got.my_aru})", TROUBLE if got.my_aru < got.seq else DIM)]
+    )
     asked = [(f"asks {numbers(got.rtr)}", TROUBLE)] if got.rtr else [("–", DIM)]
     return [
         _row("token_seq", lit.span("token_seq", grouped(got.token_seq))),
         _row("seq", lit.span("seq", str(got.seq))),
-        _row("aru", lit.span("aru", str(got.aru)), *mine),
+        _row("aru", lit.span("aru", aru_text(got.aru)), *mine),
         _row("rtr list", *asked),
     ]
 
 
-def retransmit(visit: Visit) -> list[Line]:
+def retransmit(visit: Visit, view: ClusterView) -> list[Line]:
     """Stage 2: holes, requests, resends."""
     said = visit.checked
     if said is None:
@@ -75,7 +77,7 @@ def retransmit(visit: Visit) -> list[Line]:
     holes: Line = [("none", DIM)]
     if said.missing:
         visits = max(count for _, count in said.missing)
-        holes = [(f"{numbers(seq for seq, _ in said.missing)}: visit {visits}/{MISS_COUNT}", TROUBLE)]
+        holes = [(f"{numbers(seq for seq, _ in said.missing)}: visit {visits}/{miss_count(view)}", TROUBLE)]
     return [
         _row("holes", *holes),
         _row("asked for", (numbers(said.requested), TROUBLE) if said.requested else ("–", DIM)),
@@ -112,13 +114,13 @@ def update(visit: Visit, view: ClusterView) -> list[Line]:
     if left is None or got is None:
         return [_row(label, (PENDING, FAINT)) for label in ("seq", "aru", "fcc")]
     name = who(view, left.successor)
-    goes = "held, idle" if left.held else f"→ {name}"
+    goes = "held" if left.held else f"→ {name}"
     rtr = [(numbers(left.rtr), TROUBLE)] if left.rtr else [("–", DIM)]
     if left.rtr != got.rtr:
         rtr = [(f"{numbers(got.rtr) if got.rtr else '–'} → {numbers(left.rtr) if left.rtr else '–'}", CHANGED)]
     return [
         _was_is("seq", got.seq, left.seq),
-        _was_is("aru", got.aru, left.aru),
+        _was_is("aru", aru_text(got.aru), aru_text(left.aru)),
         _was_is("fcc", got.fcc, left.fcc),
         _row("rtr list", *rtr),
         _row("goes", (goes, TOKEN)),
@@ -152,7 +154,7 @@ class StagesPanel(Panel):
         rows = height - 2
         bodies = (
             receive(visit, self.lit),
-            retransmit(visit),
+            retransmit(visit, moment.view),
             multicast(visit, moment.view, rows),
             update(visit, moment.view),
         )
@@ -182,7 +184,7 @@ class StagesPanel(Panel):
                 line.append((" ━ " if stage < visit.stage or over else " ─ ", TOKEN if stage < visit.stage else FAINT))
         bodies = (
             receive(visit, self.lit),
-            retransmit(visit),
+            retransmit(visit, moment.view),
             multicast(visit, moment.view, 3),
             update(visit, moment.view),
         )

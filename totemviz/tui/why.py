@@ -16,7 +16,7 @@ from totemviz.tui.moment import Moment
 from totemviz.tui.paint import CURSOR, DIM, FAINT, PLAIN, Drawing, Hit, Line, clip, fit, grouped
 from totemviz.tui.textpanel import TextPanel
 
-NEAR = 6
+NEAR = 3
 LINKS_MAX = 50_000
 TURNING_POINTS = (
     ev.RunStarted,

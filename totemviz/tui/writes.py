@@ -34,6 +34,7 @@ from totemviz.tui.paint import (
 from totemviz.tui.panel import Panel
 
 LETTERS_UP_TO = 5
+BLANKS_UP_TO = 3
 
 
 class WritesPanel(Panel):
@@ -53,7 +54,7 @@ class WritesPanel(Panel):
         if height == 1:
             return Drawing([clip(self._short(moment, view.writes[max(view.writes)]), width)])
         nodes = len(moment.nodes)
-        each = nodes * 3 + 1 if nodes <= LETTERS_UP_TO else 7
+        each = (nodes * 3 + 1 if nodes <= BLANKS_UP_TO else nodes * 2 + 2) if nodes <= LETTERS_UP_TO else 7
         widths = [4, 6, 7, 8, max(10, each), max(8, each), max(8, each), 9]
         path = max(8, width - 8 - sum(widths[1:]))
         while path < 10 and len(widths) > 5:  # narrow: the last columns go first, delivered before applied
@@ -126,7 +127,8 @@ class WritesPanel(Panel):
             before = self.lit.changed(f"{name} {head} {nodeid}", text)
             role = {YES: GOOD, BLOCKED_MARK: TROUBLE}.get(mark, DIM)
             line.append((text, CHANGED if before is not None else role))
-            line.append((" ", PLAIN))
+            if len(nodes) <= BLANKS_UP_TO:
+                line.append((" ", PLAIN))
         if line_width(line) > len(nodes) * 3:  # a wide ⏳ takes the blank behind it
             line = [pair for pair in line if pair[0] != " "] if len(nodes) > 1 else line
         return line
