@@ -155,7 +155,7 @@ def deaf() -> None:
 
 def _udp(conf: TotemConfig) -> TotemConfig:
     """Small packets; and without the known anomaly, so that invariant 18 must hold too."""
-    quirks = Quirks(token_copy_frees_messages=False)
+    quirks = Quirks(token_copy_frees_messages=False, recovery_counters_survive=False)
     return msgspec.structs.replace(conf, transport=Transport.UDPU, quirks=quirks)
 
 

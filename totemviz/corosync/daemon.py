@@ -224,11 +224,22 @@ class Daemon:
 
     def multicast(self, body: bytes) -> None:
         """Queue a message of group ``a``."""
-        self._walk(self.ring.submit(self._now_ns, wire.PREFIX_SERVICES + body))
+        self._submit(wire.PREFIX_SERVICES + body)
 
     def multicast_sync(self, body: bytes) -> None:
         """Queue a message of group ``sync``."""
-        self._walk(self.ring.submit(self._now_ns, wire.PREFIX_SYNC + body))
+        self._submit(wire.PREFIX_SYNC + body)
+
+    def _submit(self, message: bytes) -> None:
+        """The services do not ask whether there was room: what finds the queue full is lost, as in ``sync.c``.
+
+        That takes a ring that breaks again and again before its sync messages are sent.
+        """
+        try:
+            outputs = self.ring.submit(self._now_ns, message)
+        except OverflowError:
+            return
+        self._walk(outputs)
 
     def emit(self, observation: Observation) -> None:
         """Add to the outputs of the current step."""
