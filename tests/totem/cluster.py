@@ -50,7 +50,9 @@ def config(nodes: int, **keys: Any) -> TotemConfig:
 class Cluster:
     """N rings in virtual time."""
 
-    def __init__(self, nodes: int | Iterable[int], conf: TotemConfig | None = None, *, delay_ns: int = DELAY_NS) -> None:
+    def __init__(
+        self, nodes: int | Iterable[int], conf: TotemConfig | None = None, *, delay_ns: int = DELAY_NS
+    ) -> None:
         self.nodeids = tuple(range(1, nodes + 1)) if isinstance(nodes, int) else tuple(nodes)
         self.config = conf or config(len(self.nodeids))
         self.delay_ns = delay_ns
