@@ -11,16 +11,18 @@ from totemviz.sim.scenario import Scenario, cluster_conf, dump_scenario, parse_s
 from totemviz.totem.config import Quirks
 from totemviz.trace.checks import unexpected
 
+CORRECTED = Quirks(token_copy_frees_messages=False, recovery_counters_survive=False)
+
 
 @PROFILE
 @given(scenarios())
-def test_faithful_ring_breaks_no_invariant_but_the_known_one(scenario: Scenario) -> None:
+def test_faithful_ring_breaks_no_invariant_but_the_known_ones(scenario: Scenario) -> None:
     violations = unexpected(trouble(scenario))
     assert not violations, report(scenario, violations)
 
 
 @PROFILE
-@given(scenarios(quirks=Quirks(token_copy_frees_messages=False)))
+@given(scenarios(quirks=CORRECTED))
 def test_corrected_ring_breaks_none(scenario: Scenario) -> None:
     violations = trouble(scenario)
     assert not violations, report(scenario, violations)

@@ -22,6 +22,7 @@ default = "nvme"
 
 [quirks]                      # known deviations of the real programs; all true by default
 token_copy_frees_messages = true
+recovery_counters_survive = true
 
 [network]
 delay = "50us"

@@ -71,6 +71,11 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token_copy_frees_messages: bool = True
     """A retransmitted or foreign token frees messages before it is recognised as such (sheet §5.4)."""
 
+    recovery_counters_survive: bool = True
+    """A recovery that fails leaves its rotation counters behind (``my_retrans_flg_count``, ``my_rotation_counter``,
+    ``my_set_retrans_flg``): in the next one the node may become OPERATIONAL too early and send messages that the others,
+    still in RECOVERY, put among those of the old ring."""
+
 
 class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Effective configuration of one node's ring machine. Build it with :meth:`derive`.

@@ -51,6 +51,9 @@ def enter_recovery(node: Instance, token: CommitToken) -> None:
     else:
         node.deliver_members = node.trans_members
         _queue_old_messages(node, [entries[nodeid].aru for nodeid in node.trans_members])
+    if not node.config.quirks.recovery_counters_survive:
+        node.retrans_flg_count = node.rotation_counter = 0
+        node.set_retrans_flg = False
     node.aru_count = node.seq_unchanged = 0
     node.aru = node.high_seq_received = node.install_seq = node.last_released = start
     node.set_timer(TotemTimer.TOKEN_LOSS)

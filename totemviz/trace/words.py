@@ -583,7 +583,9 @@ def _told_stage(view: ClusterView, visit: Visit, name: str) -> str:
             return f"{name} resends {numbers(checked.resent)}, which somebody missed."
         if checked.missing:
             seq, visits = checked.missing[0]
-            return f"{name} found a hole at {seq}: {_ordinal(visits)} visit of {_count(miss_count(view))} before it asks."
+            return (
+                f"{name} found a hole at {seq}: {_ordinal(visits)} visit of {_count(miss_count(view))} before it asks."
+            )
         return f"{name} has no hole and nobody asks for anything. It may send {plural(checked.allowance, 'message')}."
     if visit.stage == 3 and visit.multicast is not None:
         sent = visit.multicast

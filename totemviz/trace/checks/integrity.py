@@ -109,7 +109,7 @@ class RingOrder(Invariant):
 
     number = 4
     name = "ring order"
-    sentence = "On one node, the seqs delivered of one ring are strictly increasing."
+    sentence = "A node delivers packets of its present ring only, and their seqs are strictly increasing."
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
@@ -119,7 +119,11 @@ class RingOrder(Invariant):
         return {PacketDelivered: self._delivered}
 
     def _delivered(self, event: Event, body: PacketDelivered) -> None:
-        life = self.facts.node(event.node).life
+        node = self.facts.node(event.node)
+        life = node.life
+        ring_id = node.configuration.ring_id if node.configuration is not None else None
+        if body.ring_id != ring_id:
+            self.fail(event, f"packet {body.seq:x} of ring {body.ring_id} is delivered, but this node is in {ring_id}")
         last = self._last.get(event.node)
         if last is not None and last[:2] == (life, body.ring_id) and not lt(last[2], body.seq):
             self.fail(event, f"packet {body.seq:x} of ring {body.ring_id} is delivered after {last[2]:x}")
