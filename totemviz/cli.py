@@ -156,6 +156,25 @@ def shadow(file: str, node: int | None, conf: str | None, as_json: bool) -> None
 
 
 @cli.command()
+@click.argument("file", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def conf(file: str, as_json: bool) -> None:
+    """Explain a corosync.conf: timeouts in effect, time until a dead node is out, votes, and what is risky."""
+    with _readable_errors():
+        import msgspec
+
+        from totemviz.corosync.conf import load
+        from totemviz.corosync.report import render, report
+
+        found = report(load(file))
+        if as_json:
+            click.echo(msgspec.json.encode(found))
+            return
+        for text in render(found):
+            click.echo(text)
+
+
+@cli.command()
 @click.argument("name", required=False)
 def lesson(name: str | None) -> None:
     """List the lessons, or start one."""
