@@ -200,7 +200,7 @@ class Votequorum:
             self._waiting_for_poll = False
 
     def leave(self) -> bool:
-        """This node shuts down; True if the others must hear that it does (allow_downscale)."""
+        """The node shuts down; True if the others must hear that it does (allow_downscale)."""
         if self.options.allow_downscale:
             self.us.flags |= NodeFlag.LEAVING
             self._send_nodeinfo(self.us)
