@@ -2,9 +2,9 @@
 
 The recorded files are from corosync 3.1.7, three nodes over udpu: everything at corosync's default verbosity, and the
 debug lines of TOTEM about states and timers. Times, pids and host names are taken off; what else is not compared is in
-``EXCLUDED``. The stories begin as the recorded ones did: in the kill, all three nodes hear of each other before their own
-first join comes back (so no ring of one); the partition is compared from the first sign of the cut on, because which of
-the nodes were alone for a moment at that boot was chance.
+``EXCLUDED``. The stories begin as the recorded ones did: in the kill, all three nodes hear of each other before their
+own first join comes back (so no ring of one); the partition is compared from the first sign of the cut on, because
+which of the nodes were alone for a moment at that boot was chance.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from totemviz.corosync.conf import load
-from totemviz.sim.interventions import AnyIntervention, Cut, Delay, Heal, Kill, Leave, Restart
+from totemviz.sim.interventions import Cut, Delay, Heal, Kill, Leave, Restart
 from totemviz.sim.scenario import NetworkSpec, Scenario, StartSpec
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import Duration
