@@ -21,7 +21,8 @@ from totemviz.trace.checks.facts import COROSYNC, MS, Facts
 from totemviz.trace.events import Event, ProcessKilled
 
 EPSILON_NS = 250 * MS
-"""Commit, recovery and what waits for them, on a network whose rotations take a few milliseconds."""
+ROTATIONS = 20
+"""Commit, recovery and what waits for them: some fixed time, and so many rotations of the slowest token seen."""
 
 
 class Liveness(Invariant):
@@ -128,11 +129,11 @@ class CrashBound(Invariant):
         if body.process == COROSYNC:
             hold_ms = self.facts.timeouts_ms.get("hold", 0)
             bound_ms = self.facts.token_ms + self.facts.timeouts_ms.get("consensus", 0) + hold_ms
-            self._departs(event, bound_ms * MS + EPSILON_NS, clean=False)
+            self._departs(event, bound_ms * MS, clean=False)
 
     def _daemon_exited(self, event: Event, body: DaemonExited) -> None:
         if body.reason == "signal":
-            self._departs(event, EPSILON_NS, clean=True)
+            self._departs(event, 0, clean=True)
 
     def _departs(self, event: Event, bound_ns: int, *, clean: bool) -> None:
         self._judge(event)
@@ -151,7 +152,8 @@ class CrashBound(Invariant):
         )
         self._departure = None
         if whole:
-            self._departure = _Departure(event.node, clean, event, event.time_ns + bound_ns, survivors)
+            deadline_ns = event.time_ns + bound_ns + EPSILON_NS + ROTATIONS * len(everybody) * facts.transit_ns
+            self._departure = _Departure(event.node, clean, event, deadline_ns, survivors)
 
     def _configuration_change(self, event: Event, body: ConfigurationChange) -> None:
         departure = self._departure
@@ -167,7 +169,7 @@ class CrashBound(Invariant):
         departure, self._departure = self._departure, None
         if departure is None or event.time_ns <= departure.deadline_ns:
             return
-        if self.facts.disturbed_between(departure.event.time_ns, departure.deadline_ns):
+        if self.facts.disturbed_between(departure.event.id, departure.deadline_ns):
             return
         for nodeid in sorted(departure.waiting):
             how = "left cleanly" if departure.clean else "died"
