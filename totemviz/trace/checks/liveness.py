@@ -94,12 +94,12 @@ class Accuracy(Invariant):
 
 
 class _Departure(msgspec.Struct):
-    """Somebody is gone: these must be in a ring without it by then."""
+    """Somebody is gone: ``waiting`` must be in a ring without it within ``bound_ns`` and some slack."""
 
     nodeid: int
     clean: bool
     event: Event
-    deadline_ns: int
+    bound_ns: int
     waiting: set[int]
 
 
@@ -152,14 +152,19 @@ class CrashBound(Invariant):
         )
         self._departure = None
         if whole:
-            deadline_ns = event.time_ns + bound_ns + EPSILON_NS + ROTATIONS * len(everybody) * facts.transit_ns
-            self._departure = _Departure(event.node, clean, event, deadline_ns, survivors)
+            self._departure = _Departure(event.node, clean, event, bound_ns, survivors)
+
+    def _deadline_ns(self, departure: _Departure) -> int:
+        """The network may have become slow only a moment before: what is known of it now counts."""
+        slow_ns = ROTATIONS * len(self.facts.nodeids) * self.facts.transit_ns
+        return departure.event.time_ns + departure.bound_ns + EPSILON_NS + slow_ns
 
     def _configuration_change(self, event: Event, body: ConfigurationChange) -> None:
         departure = self._departure
         if departure is None or body.transitional:
             return
-        if event.time_ns > departure.deadline_ns:
+        deadline_ns = self._deadline_ns(departure)
+        if event.time_ns > deadline_ns:
             self._judge(event)
         elif departure.nodeid not in body.members:
             departure.waiting.discard(event.node)
@@ -167,18 +172,18 @@ class CrashBound(Invariant):
     def _judge(self, event: Event) -> None:
         """The bound has passed, or something else happens: see what became of the last departure."""
         departure, self._departure = self._departure, None
-        if departure is None or event.time_ns <= departure.deadline_ns:
+        if departure is None or event.time_ns <= (deadline_ns := self._deadline_ns(departure)):
             return
-        if self.facts.disturbed_between(departure.event.id, departure.deadline_ns):
+        if self.facts.disturbed_between(departure.event.id, deadline_ns):
             return
         for nodeid in sorted(departure.waiting):
             how = "left cleanly" if departure.clean else "died"
-            bound_s = (departure.deadline_ns - departure.event.time_ns) / 1e9
+            bound_s = (deadline_ns - departure.event.time_ns) / 1e9
             self.fail(
                 departure.event, f"has no ring without node {departure.nodeid} {bound_s:g} s after that {how}", nodeid
             )
 
     def finish(self, last: Event, end_ns: int) -> None:
         """Judge what is still open if its time is up."""
-        if self._departure is not None and end_ns > self._departure.deadline_ns:
+        if self._departure is not None and end_ns > self._deadline_ns(self._departure):
             self._judge(msgspec.structs.replace(last, time_ns=end_ns))
