@@ -44,7 +44,12 @@ def test_the_coefficient_counts_with_an_explicit_token_too() -> None:
 def test_other_defaults() -> None:
     config = TotemConfig.derive(3)
     assert (config.window_size, config.max_messages, config.miss_count_const) == (50, 17, 5)
-    assert (config.join_ms, config.merge_ms, config.fail_recv_const, config.seqno_unchanged_const) == (50, 200, 2500, 30)
+    assert (config.join_ms, config.merge_ms, config.fail_recv_const, config.seqno_unchanged_const) == (
+        50,
+        200,
+        2500,
+        30,
+    )
 
 
 @pytest.mark.parametrize("name", sorted(key for key, rule in KEYS.items() if rule.zero_is_default))

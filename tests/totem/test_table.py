@@ -259,7 +259,9 @@ def test_merge_detect_of_the_own_ring_is_nothing() -> None:
 # ------------------------------------------------------------------------------------------------------------- joins
 
 
-def join(sender: int, ring_seq: int, proc: tuple[int, ...], failed: tuple[int, ...] = (), *, leave: bool = False) -> Join:
+def join(
+    sender: int, ring_seq: int, proc: tuple[int, ...], failed: tuple[int, ...] = (), *, leave: bool = False
+) -> Join:
     return Join(0 if leave else sender, 0, sender, ring_seq, proc, failed)
 
 
