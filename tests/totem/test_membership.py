@@ -84,7 +84,7 @@ def test_silent_death() -> None:
     cluster.form(idle=True)
     last = [e.time_ns for e in cluster.timeline if type(e.body) is TokenReceived and e.node == 1][-1]
     cluster.kill(3)
-    cluster.until(lambda: cluster.is_whole())
+    cluster.until(cluster.is_whole)
     conf = cluster.config
     assert conf.silent_death_ms <= (cluster.now_ns - last) / MS <= conf.silent_death_ms + conf.hold_ms + 20
     installed = cluster.bodies(MembershipInstalled, 1)[-1]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from totemviz.totem.config import TotemConfig, Transport
-from totemviz.totem.pg import PacketError, Packed, Packer, Packet, Reassembler, decode_packet
+from totemviz.totem.pg import Packed, Packer, Packet, PacketError, Reassembler, decode_packet
 
 KNET = TotemConfig.derive(3).net_mtu
 UDP = TotemConfig.derive(3, transport=Transport.UDPU).net_mtu
@@ -46,7 +46,7 @@ def test_whatever_is_packed_comes_out(script: list, net_mtu: int) -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.lists(SIZES, min_size=1, max_size=3)), max_size=20), st.randoms())
 @settings(max_examples=100, deadline=None)
-def test_senders_do_not_mix(messages: list[tuple[int, list[int]]], random) -> None:  # noqa: ANN001
+def test_senders_do_not_mix(messages: list[tuple[int, list[int]]], random) -> None:
     packers = {source: Packer(SMALL) for source in (1, 2, 3)}
     streams: dict[int, list[Packed]] = {1: [], 2: [], 3: []}
     expected: dict[int, list[bytes]] = {1: [], 2: [], 3: []}

@@ -46,7 +46,7 @@ def test_what_a_ring_compares_is_in_order(start: int, ahead: int) -> None:
     assert not lt((start + ahead) & U32, start & U32)
 
 
-def slot(seq: int):  # noqa: ANN201
+def slot(seq: int):
     from totemviz.totem.effects import RingId
     from totemviz.totem.queues import Slot
 

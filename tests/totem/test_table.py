@@ -35,14 +35,14 @@ from totemviz.totem.wire import (
     decode,
 )
 
-O, G, C, R = State.OPERATIONAL, State.GATHER, State.COMMIT, State.RECOVERY
+OP, G, C, R = State.OPERATIONAL, State.GATHER, State.COMMIT, State.RECOVERY
 
 
 def in_state(state: State, node: int = 2) -> Cluster:
     """Three nodes, one ring; the death of node 3 takes ``node`` as far as ``state``."""
     cluster = Cluster(3)
     cluster.form(idle=True)
-    if state is not O:
+    if state is not OP:
         cluster.kill(3)
         cluster.until(lambda: cluster.rings[node].state is state)
     return cluster
@@ -69,7 +69,7 @@ def test_the_table_is_complete() -> None:
 @pytest.mark.parametrize(
     ("state", "reasons"),
     [
-        (O, [Gather.TOKEN_LOST_OPERATIONAL]),
+        (OP, [Gather.TOKEN_LOST_OPERATIONAL]),
         (C, [Gather.TOKEN_LOST_COMMIT]),
         (R, [Gather.TOKEN_LOST_RECOVERY]),
     ],
@@ -81,7 +81,7 @@ def test_token_loss(state: State, reasons: list[Gather]) -> None:
     assert len(sent(outputs, Join)) == 1
     lines = [body.text for body in outputs if isinstance(body, Log)]
     assert f"The token was lost in the {state.value} state." in lines
-    assert any(line.startswith("A processor failed") for line in lines) is (state is O)
+    assert any(line.startswith("A processor failed") for line in lines) is (state is OP)
     assert cluster.rings[2].instance.orf_token_discard
 
 
@@ -113,12 +113,12 @@ def test_consensus_with_agreement_waits_for_the_commit_token() -> None:
     assert {output.timer for output in outputs} == {TotemTimer.TOKEN_LOSS, TotemTimer.TOKEN_WARNING}
 
 
-@pytest.mark.parametrize("state", [O, C, R])
+@pytest.mark.parametrize("state", [OP, C, R])
 def test_consensus_is_for_gather_only(state: State) -> None:
     assert in_state(state).expire(2, TotemTimer.CONSENSUS) == []
 
 
-@pytest.mark.parametrize(("state", "joins"), [(O, 0), (G, 1), (C, 1), (R, 0)])
+@pytest.mark.parametrize(("state", "joins"), [(OP, 0), (G, 1), (C, 1), (R, 0)])
 def test_join_timer(state: State, joins: int) -> None:
     assert len(sent(in_state(state).expire(2, TotemTimer.JOIN), Join)) == joins
 
@@ -133,7 +133,7 @@ def next_token(cluster: Cluster, node: int) -> Token:
 
 
 def test_orf_token() -> None:
-    for state, kind in ((O, TokenReceived), (G, TokenIgnored), (R, TokenReceived)):
+    for state, kind in ((OP, TokenReceived), (G, TokenIgnored), (R, TokenReceived)):
         cluster = in_state(state)
         outputs = cluster.inject(2, next_token(cluster, 2))
         assert any(isinstance(body, kind) for body in outputs), state
@@ -155,7 +155,7 @@ def gathering_without(*failed: int) -> Cluster:
 
 
 def test_commit_token_in_operational_is_ignored() -> None:
-    assert entered(in_state(O).inject(2, commit_token(in_state(O), 1000))) == []
+    assert entered(in_state(OP).inject(2, commit_token(in_state(OP), 1000))) == []
 
 
 def test_commit_token_in_gather_for_my_candidates_and_a_newer_ring() -> None:
@@ -199,7 +199,7 @@ def test_commit_token_in_recovery_starts_the_ring_once() -> None:
 # ---------------------------------------------------------------------------------------------------------- messages
 
 
-@pytest.mark.parametrize(("state", "delivered"), [(O, 1), (G, 0)])
+@pytest.mark.parametrize(("state", "delivered"), [(OP, 1), (G, 0)])
 def test_own_mcast_is_stored(state: State, delivered: int) -> None:
     cluster = in_state(state)
     node = cluster.rings[2].instance
@@ -239,7 +239,7 @@ FOREIGN = RingId(9, 77)
     ids=["mcast", "merge detect"],
 )
 def test_foreign(message: Callable[[int], Mcast | MergeDetect], operational: Gather, gather: Gather) -> None:
-    cluster = in_state(O)
+    cluster = in_state(OP)
     assert entered(cluster.inject(2, message(9))) == [("GATHER", operational)]
     assert 9 in cluster.rings[2].instance.proc
     cluster = in_state(G)
@@ -252,7 +252,7 @@ def test_foreign(message: Callable[[int], Mcast | MergeDetect], operational: Gat
 
 
 def test_merge_detect_of_the_own_ring_is_nothing() -> None:
-    cluster = in_state(O)
+    cluster = in_state(OP)
     assert cluster.inject(2, MergeDetect(1, 0, 1, cluster.rings[2].ring_id)) == []
 
 
@@ -279,7 +279,7 @@ def join(
     ],
 )
 def test_join_in_operational(message: Join, reasons: list[Gather], proc: list[int], failed: list[int]) -> None:
-    cluster = in_state(O)
+    cluster = in_state(OP)
     node = cluster.rings[2].instance
     assert entered(cluster.inject(2, message)) == [("GATHER", reason) for reason in reasons]
     assert (sorted(node.proc), node.failed) == (proc, failed)
@@ -334,7 +334,7 @@ def test_join_in_commit_and_recovery(state: State, reasons: list[Gather]) -> Non
 # ------------------------------------------------------------------------------------------------------- hold cancel
 
 
-@pytest.mark.parametrize("state", [O, G, C, R])
+@pytest.mark.parametrize("state", [OP, G, C, R])
 def test_hold_cancel(state: State) -> None:
     cluster = in_state(state, node=1)
     node = cluster.rings[1].instance
@@ -349,12 +349,12 @@ def test_hold_cancel(state: State) -> None:
 
 
 def test_only_the_representative_releases() -> None:
-    cluster = in_state(O)
+    cluster = in_state(OP)
     assert cluster.inject(2, HoldCancel(3, 0, cluster.rings[2].ring_id)) == []
 
 
 def test_garbage_is_logged_and_nothing_else() -> None:
-    cluster = in_state(O)
+    cluster = in_state(OP)
     outputs = cluster.rings[2].receive(cluster.now_ns, b"garbage")
     assert [type(output) for output in outputs] == [Log]
 

@@ -45,7 +45,7 @@ def visit(cluster: Cluster, nodeid: int, **fields: object) -> list:
     return cluster.rings[nodeid].receive(cluster.now_ns, token_for(cluster, nodeid, **fields).encode())
 
 
-def one(outputs: list, kind: type):  # noqa: ANN201
+def one(outputs: list, kind: type):
     (found,) = [output for output in outputs if type(output) is kind]
     return found
 
