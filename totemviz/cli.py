@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from totemviz.sim.world import World
     from totemviz.trace.timeline import Timeline
 
+VIOLATED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 PROGRESS_SLICES = 200
+SHOWN_DIFFERENCES = 20
 
 
 class BadInput(Exception):  # noqa: N818 - the user's, not the program's
@@ -64,6 +66,7 @@ def cli(context: click.Context) -> None:
 @click.option("--out", metavar="FILE", help="Write the timeline as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the run's figures.")
 @click.option("--transcript", is_flag=True, help="Print the run as text, one event a line.")
+@click.option("--check", is_flag=True, help="Check the protocol's invariants; exit code 1 if one is false.")
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND", help="Transcript: only this kind of event (repeatable)."
 )
@@ -78,6 +81,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: str | None = None,
     as_json: bool = False,
     transcript: bool = False,
+    check: bool = False,
     kinds: tuple[str, ...] = (),
     nodes: tuple[int, ...] = (),
 ) -> None:
@@ -85,15 +89,17 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     with _readable_errors():
         scenario, cluster = _scenario(scenario_file, conf, host_model, seed)
         if not headless:
-            if unused := _headless_only(for_ns=for_ns, out=out, json=as_json, transcript=transcript):
+            if unused := _headless_only(for_ns=for_ns, out=out, json=as_json, transcript=transcript, check=check):
                 raise BadInput(f"--{unused} is for headless runs; add --headless")
             from totemviz.sim.session import Simulation
             from totemviz.tui import run_cockpit
 
-            run_cockpit(Simulation(scenario, cluster))
+            simulation = Simulation(scenario, cluster)
+            simulation.warm_up()
+            run_cockpit(simulation)
             return
         _check_filters(kinds, nodes, cluster)
-        _run_headless(scenario, cluster, for_ns, out, as_json, (transcript, kinds, nodes))
+        _run_headless(scenario, cluster, for_ns, out, as_json, (transcript, kinds, nodes), check)
 
 
 @cli.command()
@@ -113,6 +119,40 @@ def replay(files: tuple[str, ...], as_json: bool, transcript: bool) -> None:
             from totemviz.tui import run_cockpit
 
             run_cockpit(Session(timeline))
+
+
+@cli.command()
+@click.argument("file", metavar="CAPTURE")
+@click.option("--node", type=int, metavar="ID", help="The node to replace; the one that made the capture if not given.")
+@click.option("--conf", metavar="FILE", help="The cluster's corosync.conf, if its timeouts are not the defaults.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def shadow(file: str, node: int | None, conf: str | None, as_json: bool) -> None:
+    """Put totemviz' ring machine in the place of a recorded node and compare what both sent."""
+    with _readable_errors():
+        import msgspec
+
+        from totemviz.corosync.conf import load
+        from totemviz.trace.shadow import owner, shadow
+
+        timeline, _ = _load_recording([Path(file)])
+        chosen = node if node is not None else owner(timeline)
+        result = shadow(timeline, chosen, load(conf).totem if conf is not None else None)
+        if as_json:
+            click.echo(msgspec.json.encode(result))
+            return
+        click.echo(f"node {result.node}: {result.matched} of {result.outbound} datagrams as the real node sent them")
+        if result.off_time:
+            click.echo(f"  {result.off_time} of them more than 50 ms earlier or later")
+        for kind, count in result.by_type.items():
+            click.echo(f"  {kind:<18} {count.matched:>6} of {count.outbound:>6}")
+        for difference in result.mismatches[:SHOWN_DIFFERENCES]:
+            what = f" {difference.field}" if difference.field else ""
+            click.echo(
+                f"{difference.time_ns / 1e9:12.6f} s  {difference.type}{what}: "
+                f"expected {difference.expected}, got {difference.got}"
+            )
+        if (more := len(result.mismatches) - SHOWN_DIFFERENCES) > 0:
+            click.echo(f"… and {more} differences more; --json has them all")
 
 
 @cli.command()
@@ -189,8 +229,11 @@ def _run_headless(
     out: str | None,
     as_json: bool,
     transcript: tuple[bool, tuple[str, ...], tuple[int, ...]],
+    check: bool,
 ) -> None:
     import time
+
+    import msgspec
 
     from totemviz.sim.world import World
     from totemviz.trace.summary import summarise
@@ -205,12 +248,11 @@ def _run_headless(
     wanted, kinds, nodes = transcript
     if wanted:
         _print_transcript(world.timeline, kinds, nodes)
+    violations = _violations(world.timeline) if check else None
     if as_json or not wanted:
         summary = summarise(world.timeline, world.now_ns, wall_seconds)
         if as_json:
-            import msgspec
-
-            click.echo(msgspec.json.encode(summary))
+            click.echo(msgspec.json.encode(msgspec.structs.replace(summary, violations=violations)))
         else:
             click.echo(
                 f"{summary.virtual_seconds:g} s of cluster time in {summary.wall_seconds:.2f} s: "
@@ -222,8 +264,20 @@ def _run_headless(
                 click.echo(
                     f"{membership.time_ns / 1e9:12.6f} s  node {membership.node}  ring {membership.ring_id}  {members}"
                 )
+    if violations is not None and not as_json:
+        for violation in violations:
+            click.echo(violation)
+        click.echo(f"{len(violations)} of the invariants' sentences are false" if violations else "all invariants hold")
     if interrupted:
         sys.exit(INTERRUPTED)
+    if violations:
+        sys.exit(VIOLATED)
+
+
+def _violations(timeline: Timeline) -> tuple[str, ...]:
+    from totemviz.trace.checks import check
+
+    return tuple(map(str, check(timeline)))
 
 
 def _run_with_progress(world: World, until_ns: int) -> bool:
@@ -285,12 +339,15 @@ def _readable_errors() -> Iterator[None]:
     from totemviz.corosync.conf import ConfError
     from totemviz.sim.scenario import ScenarioError
     from totemviz.trace.capture import CaptureError
+    from totemviz.trace.shadow_record import NothingToShadow
     from totemviz.trace.timeline import TimelineError
 
     try:
         yield
-    except (ScenarioError, ConfError, TimelineError, CaptureError) as error:
+    except (ScenarioError, ConfError, TimelineError, CaptureError, NothingToShadow) as error:
         raise BadInput(str(error)) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         name = error.filename if error.filename is not None else "file"
         raise BadInput(f"{name}: {error.strerror or error}") from None

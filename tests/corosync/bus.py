@@ -65,9 +65,10 @@ class StandInRing:
     def expire(self, now_ns: int, timer: str) -> list[Output]:
         return []
 
-    def submit(self, now_ns: int, parts: bytes) -> list[Output]:
-        self.submitted.append(parts)
-        (self.trans_queue if self.waiting_trans_ack else self.new_queue).append(parts)
+    def submit(self, now_ns: int, *parts: bytes) -> list[Output]:
+        message = b"".join(parts)
+        self.submitted.append(message)
+        (self.trans_queue if self.waiting_trans_ack else self.new_queue).append(message)
         return []
 
     def leave(self, now_ns: int) -> list[Output]:

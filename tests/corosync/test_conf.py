@@ -207,6 +207,8 @@ def test_device_votes_default_to_one_less_than_the_nodes() -> None:
     assert (conf.quorum.device, conf.expected_votes) == (1, 3)
     with pytest.raises(ConfError, match="exclude each other"):
         parse(text.replace("provider: c", "two_node: 1\n    provider: c", 1), "c")
+    with pytest.raises(ConfError, match="uneven votes"):
+        parse(text.replace("ring0_addr: b", "ring0_addr: b\n        quorum_votes: 2"), "c")
 
 
 # ------------------------------------------------------------------------------------------------------------ fuzz

@@ -23,6 +23,7 @@ from totemviz.corosync.effects import (
     QuorumChanged,
     SyncCompleted,
 )
+from totemviz.corosync.service import SyncService
 from totemviz.totem.effects import Log, MembershipInstalled, RingId, StoreRingId
 
 DATA = Path(__file__).parent / "data"
@@ -60,6 +61,41 @@ def test_sync_runs_the_services_in_order_of_their_ids() -> None:
     ]
 
 
+def test_no_service_is_activated_before_all_members_processed_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 35, with one node that needs a second call to finish its part."""
+    bus = Bus(LAB)
+    history: list[tuple[str, int, int]] = []
+
+    def spy(node: int, service: SyncService) -> None:
+        process, activate = service.sync_process, service.sync_activate
+        calls = 0
+
+        def slow_process() -> bool:
+            nonlocal calls
+            calls += 1
+            if node == 3 and calls == 1:
+                return False
+            history.append(("process", service.service_id, node))
+            return process()
+
+        def seen_activate() -> None:
+            history.append(("activate", service.service_id, node))
+            activate()
+
+        monkeypatch.setattr(service, "sync_process", slow_process)
+        monkeypatch.setattr(service, "sync_activate", seen_activate)
+
+    for node, daemon in bus.daemons.items():
+        for service in (daemon.cmap, daemon.cpg, daemon.quorum, daemon.votequorum):
+            spy(node, service)
+    bus.settle(1, 2, 3)
+    for service_id in (0, 2, 3, 5):
+        kinds = [kind for kind, of, _ in history if of == service_id]
+        assert kinds == ["process"] * 3 + ["activate"] * 3
+    for node in (1, 2, 3):
+        assert [of for kind, of, where in history if kind == "activate" and where == node] == [0, 2, 3, 5]
+
+
 def test_sync_messages_of_a_boot() -> None:
     bus = Bus(LAB)
     bus.settle(1, 2, 3)
@@ -88,7 +124,7 @@ def test_the_views_are_logged_before_the_membership_and_the_completion_comes_las
         or isinstance(output, MembershipInstalled | QuorumChanged | SyncCompleted)
     ]
     assert told == [
-        "Corosync Cluster Engine 3.1.9 starting up",
+        "Corosync Cluster Engine 3.1.7 starting up",
         "Using quorum provider corosync_votequorum",
         "Sync members[3]: 1 2 3",
         "Sync joined[3]: 1 2 3",
@@ -139,7 +175,7 @@ def test_a_dead_node_leaves_with_nodedown_and_comes_back_with_nodeup() -> None:
     bus.settle(1, 2)
     (down,) = bus.of(1, CpgConfchg)
     assert down == CpgConfchg(
-        1, GROUP, (CpgMember(1, 100), CpgMember(2, 200)), (CpgMember(3, 300, ConfchgReason.NODEDOWN),), ()
+        1, "pve_dcdb_v1", (CpgMember(1, 100), CpgMember(2, 200)), (CpgMember(3, 300, ConfchgReason.NODEDOWN),), ()
     )
     bus.boot(3)
     bus.settle(3)

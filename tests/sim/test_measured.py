@@ -62,7 +62,7 @@ def killed_world() -> World:
 
 
 def test_kill_takes_as_long_as_on_the_real_cluster() -> None:
-    """Retransmits every 869 ms, loss 3650 ms after the last token, joins every 50 ms, consensus 4380 ms, 7.79 s in all."""
+    """Retransmits every 869 ms, loss 3650 ms after the last token, joins every 50 ms, consensus 4380 ms, 7.79 s."""
     world = killed_world()
     timeline = world.timeline
     ((kill, _),) = [pair for pair in found(timeline, ev.Intervened) if pair[1].action == "kill"]
@@ -133,7 +133,7 @@ def test_restarted_node_is_back_in_under_a_second() -> None:
     ("stop_s", "lost"), [(0.5, False), (1, False), (2, False), (3, False), (3.5, False), (5, True)]
 )
 def test_stopped_daemon(stop_s: float, lost: bool) -> None:
-    """measured.md §3: below the token timeout nothing happens; at 5 s the ring breaks and forms again with all three."""
+    """measured.md §3: below the token timeout nothing happens; at 5 s the ring breaks and forms again with all."""
     probe = run(6, host_model=HostModel.MEASURED)
     visit = next(event.time_ns for event, _ in found(probe.timeline, TokenReceived, node=2, after_s=5))
     stop_at = seconds(visit / 1e9 + 0.001)

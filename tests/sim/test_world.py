@@ -7,13 +7,30 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from tests.sim.runs import SCENARIOS, found, run, run_file, seconds
 from totemviz.corosync.conf import parse
-from totemviz.sim.interventions import Cut, DropMessage, DropToken, Heal, Kill, Leave, Loss, Restart, SetDisk, Write
+from totemviz.sim.interventions import (
+    AnyIntervention,
+    Cut,
+    Delete,
+    DropMessage,
+    DropToken,
+    Heal,
+    Intervention,
+    Kill,
+    Leave,
+    Loss,
+    MakeDirectory,
+    Rename,
+    Restart,
+    SetDisk,
+    Write,
+)
 from totemviz.sim.scenario import (
     Scenario,
     ScenarioError,
@@ -26,7 +43,7 @@ from totemviz.sim.scenario import (
 )
 from totemviz.sim.session import Simulation
 from totemviz.sim.threads import HostModel
-from totemviz.sim.world import World
+from totemviz.sim.world import _DO, World
 from totemviz.totem.effects import MembershipInstalled, RetransmitChecked
 from totemviz.trace import events as ev
 from totemviz.trace.cursor import Step
@@ -106,6 +123,25 @@ def test_no_write_without_quorum() -> None:
         assert "minority.cfg" not in paths
 
 
+def test_folders_renames_and_deletions_reach_every_node() -> None:
+    world = run(
+        10,
+        Write(at=seconds(3), node=1, path="qemu-server/100.conf"),
+        MakeDirectory(at=seconds(4), node=2, path="notes"),
+        Rename(at=seconds(5), node=3, path="nodes/pve1/qemu-server/100.conf", to="local/qemu-server/100.conf"),
+        Write(at=seconds(6), node=1, path="notes/old.txt"),
+        Delete(at=seconds(7), node=2, path="notes/old.txt"),
+        Delete(at=seconds(8), node=1, path="nodes/pve3"),
+    )
+    results = [body.result for _, body in found(world.timeline, ev.WriteFinished)]
+    assert results == [22, 0, 0, 22, 0, -39], "a folder that is not empty stays"
+    for host in world.hosts.values():
+        assert host.pmxcfs is not None
+        paths = {file.path for file in host.pmxcfs.listing()}
+        assert {"notes", "nodes/pve3/qemu-server/100.conf"} <= paths
+        assert not {"notes/old.txt", "nodes/pve1/qemu-server/100.conf"} & paths
+
+
 def test_clean_leave_needs_no_timeout() -> None:
     world = run(10, Leave(at=seconds(5), node=2), host_model=HostModel.MEASURED)
     rings = found(world.timeline, MembershipInstalled, after_s=5)
@@ -161,6 +197,14 @@ def test_loss_delays_but_does_not_diverge(percent: float) -> None:
 # ------------------------------------------------------------------------------------------------------------ scenarios
 
 
+def test_every_intervention_can_be_written_down_and_done() -> None:
+    kinds = set(Intervention.__subclasses__())
+    assert set(get_args(AnyIntervention)) == kinds == set(_DO)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for kind in kinds:
+        assert f"`{kind.__struct_config__.tag}`" in readme, "the README's table of actions lacks one"
+
+
 def test_every_scenario_survives_being_written_and_read() -> None:
     for path in sorted(SCENARIOS.glob("*.toml")):
         scenario, _ = load_scenario(path)
@@ -178,8 +222,8 @@ def test_every_scenario_survives_being_written_and_read() -> None:
         ("[disks]\ndefault = 'nvme'\n3 = 'floppy'\n", 3, "use one of nvme"),
         ("[disks]\n9 = 'nvme'\n", 2, "there is no node 9"),
         (
-            "[[interventions]]\nat = '1s'\naction = 'kill'\nnode = 1\n\n[[interventions]]\nat = '2s'\naction = 'kill'\nnode = 7\n",
-            9,
+            "[[interventions]]\naction = 'kill'\nnode = 1\n\n[[interventions]]\nat = '2s'\naction = 'kill'\nnode = 7\n",
+            8,
             "no node 7",
         ),
         ("[[interventions]]\naction = 'explode'\nnode = 1\n", 2, "explode"),
@@ -209,7 +253,7 @@ def test_built_in_cluster_is_proxmox_form() -> None:
     check(Scenario(), conf, "test")
 
 
-# -------------------------------------------------------------------------------------------------------------- sessions
+# ------------------------------------------------------------------------------------------------------------ sessions
 
 
 def simulation(**changes: object) -> Simulation:
@@ -264,6 +308,27 @@ def test_back_and_forth_gives_the_same_view() -> None:
         session.cursor.move_to(position)
         view = session.cursor.view
         assert (repr(view.nodes), repr(view.writes), view.token) == wanted[position]
+
+
+def test_a_rotation_at_the_end_of_the_timeline_is_one_rotation() -> None:
+    session = simulation()
+    session.advance(5_000_000_000)
+    session.forward(Step.HOP)
+    before, node = session.cursor.view.time_ns, session.cursor.view.visit.node  # type: ignore[union-attr]
+    assert session.forward(Step.ROTATION)
+    assert session.cursor.view.visit is not None
+    assert session.cursor.view.visit.node == node
+    assert session.cursor.view.time_ns - before < 700_000_000
+
+
+def test_time_passes_between_events_in_the_past_too() -> None:
+    session = simulation()
+    session.advance(10_000_000_000)
+    session.cursor.seek_time(5_000_000_000)
+    began = session.cursor_time_ns
+    for _ in range(1000):
+        session.advance(1_000_000)
+    assert session.cursor_time_ns - began == 1_000_000_000
 
 
 def test_other_host_model_has_the_same_interventions() -> None:

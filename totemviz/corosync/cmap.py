@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from totemviz.corosync import layouts
 from totemviz.corosync.service import Core
 from totemviz.corosync.wire import CMAP, CmapItem, CmapMcast, ServiceMessage
 from totemviz.totem.effects import Level, RingId
@@ -34,7 +35,8 @@ class Cmap:
         item = CmapItem(CONFIG_VERSION, 0, b"")
         if self._config_version:
             item = CmapItem(CONFIG_VERSION, KIND_U64, self._config_version.to_bytes(8, "little"))
-        self._core.multicast(CmapMcast(REASON_SYNC, (item,)).encode())
+        body = CmapMcast(REASON_SYNC, (item,)).encode()
+        self._core.multicast(body[: layouts.CMAP.size], body[layouts.CMAP.size :])
         return True
 
     def sync_activate(self) -> None:

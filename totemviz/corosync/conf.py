@@ -470,6 +470,8 @@ class _Reader:
                 self._fail(section.get(key), f"quorum.{key} and a quorum device exclude each other; remove one")
         if section.get("expected_votes") and device.get("votes") is None:
             self._fail(device, "quorum.expected_votes needs the device's votes; add 'votes: N' to the device")
+        if device.get("votes") is None and any(node.votes != 1 for node in nodes):
+            self._fail(device, "a quorum device beside nodes with uneven votes; add 'votes: N' to the device")
         return self._integer(device, "votes", len(nodes) - 1)
 
 

@@ -14,6 +14,7 @@ from enum import IntEnum
 
 import msgspec
 
+from totemviz.corosync import layouts
 from totemviz.corosync.effects import ConfchgReason, CpgConfchg, CpgDelivered, CpgError, CpgMember
 from totemviz.corosync.service import Core
 from totemviz.corosync.wire import (
@@ -56,6 +57,7 @@ class Process(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False
     group: bytes
 
 
+MCAST_HEADER_SIZE = layouts.MCAST.size
 REASONS = frozenset(map(int, ConfchgReason))
 RECEIVING = (ConnectionState.JOIN_COMPLETED, ConnectionState.LEAVE_STARTED)
 
@@ -80,7 +82,7 @@ MCAST_ANSWERS = {
 
 
 class Cpg:
-    """Service engine 2. Group names are text here, one character per byte (latin-1), and bytes on the wire."""
+    """Service engine 2. Group names are bytes here and on the wire; in events they are text (see ``_text``)."""
 
     service_id = CPG
     name = "corosync cluster closed process group service v1.01"
@@ -136,7 +138,8 @@ class Cpg:
             self._core.log(Level.ERROR, "CPG", f"{text}, error:{error:d}")
             return
         source = (self._core.nodeid, client)
-        self._core.multicast(CpgMcast(connection.group, connection.pid, source, payload).encode())
+        body = CpgMcast(connection.group, connection.pid, source, payload).encode()
+        self._core.multicast(body[:MCAST_HEADER_SIZE], payload)
 
     def disconnect(self, client: int) -> None:
         """The connection is gone: closed by the client, or the client died."""
@@ -171,7 +174,7 @@ class Cpg:
         if not any(known.nodeid == source and known.group == message.group for known in self.processes):
             self._core.log(Level.WARNING, "CPG", "Unknown node -> we will not deliver message")
             return
-        group = message.group.rstrip(b"\0").decode("latin-1")
+        group = _text(message.group)
         for connection in receivers:
             self._core.emit(CpgDelivered(connection.client, group, source, message.pid, message.payload, seq))
 
@@ -206,9 +209,7 @@ class Cpg:
                 connection.state = ConnectionState.JOIN_COMPLETED
         for connection in self._newest_first():
             if self._receives(connection, group):
-                self._core.emit(
-                    CpgConfchg(connection.client, group.rstrip(b"\0").decode("latin-1"), members, left, joined)
-                )
+                self._core.emit(CpgConfchg(connection.client, _text(group), members, left, joined))
 
     # -------------------------------------------------------------------------------------------------------- sync
 
@@ -286,6 +287,11 @@ class Cpg:
 
 def _member(process: Process, reason: ConfchgReason) -> CpgMember:
     return CpgMember(process.nodeid, process.pid, reason)
+
+
+def _text(group: bytes) -> str:
+    """A group name in an event: without the final NUL that pmxcfs counts as part of its names."""
+    return group.rstrip(b"\0").decode("latin-1")
 
 
 def _reason(value: int) -> ConfchgReason:

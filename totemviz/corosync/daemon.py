@@ -29,15 +29,24 @@ from totemviz.corosync.service import SyncService
 from totemviz.corosync.sync import Sync
 from totemviz.corosync.votequorum import Votequorum
 from totemviz.totem import effects as totem
-from totemviz.totem.effects import ConfigurationChange, Deliver, Level, Log, StoreRingId, TokenSent, TotemTimer
+from totemviz.totem.effects import ConfigurationChange, Deliver, Level, Log, RingId, StoreRingId, TokenSent, TotemTimer
+from totemviz.totem.pg import PacketError
 
 DaemonOutput: TypeAlias = totem.Output | Observation
+
+# the gather list of totempg: group count and lengths, then the names; where parts end decides how packets are cut
+GROUP_SERVICES_PARTS = (wire.PREFIX_SERVICES[:4], wire.GROUP_SERVICES)
+GROUP_SYNC_PARTS = (wire.PREFIX_SYNC[:4], wire.GROUP_SYNC)
 
 RING_ID_LOADED = "Created or loaded sequence id"
 
 
 class RingMachine(Protocol):
     """The ring as the daemon uses it (``totemviz.totem.ring.Ring``)."""
+
+    @property
+    def ring_id(self) -> RingId:
+        """The ring this node is in, or tries to form."""
 
     @property
     def send_queue_free(self) -> int:
@@ -56,8 +65,8 @@ class RingMachine(Protocol):
     def expire(self, now_ns: int, timer: str) -> list[totem.Output]:
         """A timer expired."""
 
-    def submit(self, now_ns: int, parts: bytes) -> list[totem.Output]:
-        """Send a message, group address included."""
+    def submit(self, now_ns: int, *parts: bytes) -> list[totem.Output]:
+        """Send a message, given as a gather list, group address first; OverflowError if there is no room."""
 
     def leave(self, now_ns: int) -> list[totem.Output]:
         """Say good-bye."""
@@ -125,6 +134,7 @@ class Daemon:
         self._pg.waiting_trans_ack = True
         self._out.extend(lines.STARTING)
         self._log_trans_ack()
+        self._out.extend(lines.ring_initialised(self.conf))
         self._walk(self.ring.start(now_ns))
         return self._finish()
 
@@ -208,7 +218,10 @@ class Daemon:
             return CpgError.LIBRARY
         if client is not None and client not in self.cpg.connections:
             return CpgError.BAD_HANDLE
-        if not self.connections_allowed or self.sync_in_process:
+        if not self.connections_allowed:
+            self.log(Level.DEBUG, "MAIN", "Denied connection, corosync is not ready")
+            return CpgError.TRY_AGAIN
+        if self.sync_in_process:
             return CpgError.TRY_AGAIN
         if self.flow.level is QueueLevel.CRITICAL and self._check_level() is QueueLevel.CRITICAL:
             return CpgError.TRY_AGAIN
@@ -222,21 +235,18 @@ class Daemon:
 
     # ------------------------------------------------------------------------------------------- for the services
 
-    def multicast(self, body: bytes) -> None:
+    def multicast(self, *parts: bytes) -> None:
         """Queue a message of group ``a``."""
-        self._submit(wire.PREFIX_SERVICES + body)
+        self._submit(*GROUP_SERVICES_PARTS, *parts)
 
     def multicast_sync(self, body: bytes) -> None:
         """Queue a message of group ``sync``."""
-        self._submit(wire.PREFIX_SYNC + body)
+        self._submit(*GROUP_SYNC_PARTS, body)
 
-    def _submit(self, message: bytes) -> None:
-        """The services do not ask whether there was room: what finds the queue full is lost, as in ``sync.c``.
-
-        That takes a ring that breaks again and again before its sync messages are sent.
-        """
+    def _submit(self, *parts: bytes) -> None:
+        """Into the ring's send queue. A service's own message that finds no room is lost, as in corosync."""
         try:
-            outputs = self.ring.submit(self._now_ns, message)
+            outputs = self.ring.submit(self._now_ns, *parts)
         except OverflowError:
             return
         self._walk(outputs)
@@ -289,6 +299,7 @@ class Daemon:
             if isinstance(output, Log) and output.text.startswith(RING_ID_LOADED)
         ]
         place = places[0] + 1 if places else 0
+        self._out.extend(lines.interface_up(self.conf, self.nodeid))
         self._walk(outputs[:place])
         for name in lines.LOADED_BEFORE_QUORUM:
             self._out.extend(lines.service_loaded(name))
@@ -297,13 +308,19 @@ class Daemon:
         self._out.extend(lines.service_loaded("votequorum"))
         self._out.extend(lines.service_loaded("quorum"))
         self._loaded = True
+        self._out.extend(lines.links_configured(self.conf, self.nodeid))
         self._walk(outputs[place:])
 
     def _deliver(self, delivery: Deliver) -> None:
         """One totempg packet in its place in the total order."""
         self._seq = delivery.seq
         source, little = delivery.source, not delivery.swapped
-        for message in self._pg.receive(source, delivery.payload, delivery.swapped):
+        try:
+            messages = self._pg.receive(source, delivery.payload, delivery.swapped)
+        except PacketError as error:
+            self.log(Level.WARNING, "TOTEM", str(error))
+            return
+        for message in messages:
             if message.startswith(wire.PREFIX_SERVICES):
                 self._deliver_service(source, message[len(wire.PREFIX_SERVICES) :], little)
             elif message.startswith(wire.PREFIX_SYNC):
@@ -338,9 +355,8 @@ class Daemon:
     def _configuration_change(self, change: ConfigurationChange) -> None:
         """A transitional or regular configuration (``main.c: confchg_fn``, sheet §8.1)."""
         self._out.append(change)
-        if not change.transitional:
+        if not change.transitional:  # the ring has logged it
             self._pg.waiting_trans_ack = True
-            self._log_trans_ack()
         self._pg.configuration_changed(change.left)
         aborting = self.sync_in_process
         self.sync_in_process = True

@@ -48,7 +48,10 @@ class CpgMember(msgspec.Struct, frozen=True, array_like=True, order=True, gc=Fal
 
 
 class CpgConfchg(msgspec.Struct, frozen=True, tag="cpg_confchg"):
-    """Configuration change event to a client; members sorted by (nodeid, pid)."""
+    """Configuration change event to a client; members sorted by (nodeid, pid), left and joined in corosync's order.
+
+    ``group`` is text, one character per byte (latin-1), without a final NUL.
+    """
 
     client: int
     group: str

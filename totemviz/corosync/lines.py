@@ -1,12 +1,14 @@
-"""Log lines of start and stop that do not depend on anything: subsystem, level and wording (sheet §10.5, §10.6)."""
+"""Log lines of start and stop, which follow from the configuration alone (sheet §10.2, §10.5, §10.6)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from totemviz.corosync.conf import CorosyncConf
+from totemviz.totem.config import TotemConfig, Transport
 from totemviz.totem.effects import Level, Log
 
-VERSION = "3.1.9"
+VERSION = "3.1.7"  # this and the features as recorded, from the package of Debian 12
 FEATURES = "dbus monitoring watchdog augeas systemd xmlconf vqsim nozzle snmp pie relro bindnow"
 
 SERVICES = {
@@ -23,6 +25,13 @@ SERVICE_IDS = {"cmap": 0, "cfg": 1, "cpg": 2, "quorum": 3, "pload": 4, "votequor
 WITHOUT_IPC = ("pload", "mon", "wd")
 LOADED_BEFORE_QUORUM = ("cmap", "cfg", "cpg", "pload", "mon", "wd")
 UNLOAD_ORDER = ("votequorum", "cmap", "cfg", "cpg", "quorum", "pload", "mon", "wd")
+
+TRANSPORTS = {
+    Transport.KNET: "Kronosnet",
+    Transport.UDPU: "UDP/IP Unicast",
+    Transport.UDP: "UDP/IP Multicast",
+}
+PORT = 5405
 
 STARTING = (
     Log(Level.NOTICE, "MAIN", f"Corosync Cluster Engine {VERSION} starting up"),
@@ -65,3 +74,58 @@ def services_unloaded() -> Iterator[Log]:
             yield Log(Level.INFO, "QB", "withdrawing server sockets")
             yield Log(Level.DEBUG, "QB", "qb_ipcs_unref() - destroying")
         yield Log(Level.NOTICE, "SERV", f"Service engine unloaded: {SERVICES[name]}")
+
+
+def ring_initialised(conf: CorosyncConf) -> Iterator[Log]:
+    """The ring's parameters, then the transport."""
+    for text in _parameters(conf.totem):
+        yield Log(Level.DEBUG, "TOTEM", text)
+    yield Log(Level.NOTICE, "TOTEM", f"Initializing transport ({TRANSPORTS[conf.transport]}).")
+    if conf.transport is Transport.KNET:
+        yield Log(Level.INFO, "TOTEM", "totemknet initialized")
+
+
+def _parameters(totem: TotemConfig) -> Iterator[str]:
+    """What totemsrp prints about itself (``totemsrp.c: totemsrp_initialize``)."""
+    yield f"Token Timeout ({totem.token_ms} ms) retransmit timeout ({totem.token_retransmit_ms} ms)"
+    if totem.token_warning_percent:
+        yield f"Token warning every {totem.token_warning_ms} ms ({totem.token_warning_percent}% of Token Timeout)"
+    retransmits = totem.token_retransmits_before_loss_const
+    yield f"token hold ({totem.hold_ms} ms) retransmits before loss ({retransmits} retrans)"
+    yield (
+        f"join ({totem.join_ms} ms) send_join ({totem.send_join_ms} ms) "
+        f"consensus ({totem.consensus_ms} ms) merge ({totem.merge_ms} ms)"
+    )
+    yield f"downcheck ({totem.downcheck_ms} ms) fail to recv const ({totem.fail_recv_const} msgs)"
+    yield f"seqno unchanged const ({totem.seqno_unchanged_const} rotations) Maximum network MTU {totem.net_mtu}"
+    yield (
+        f"window size per rotation ({totem.window_size} messages) "
+        f"maximum messages per rotation ({totem.max_messages} messages)"
+    )
+    yield f"missed count const ({totem.miss_count_const} messages)"
+    yield "send threads (0 threads)"
+    yield f"heartbeat_failures_allowed ({totem.heartbeat_failures_allowed})"
+    yield f"max_network_delay ({totem.max_network_delay_ms} ms)"
+    if not totem.heartbeat_failures_allowed:
+        yield "HeartBeat is Disabled. To enable set heartbeat_failures_allowed > 0"
+
+
+def interface_up(conf: CorosyncConf, nodeid: int) -> Iterator[Log]:
+    """UDP and UDPU tell when their interface is found; knet does not."""
+    if conf.transport is not Transport.KNET:
+        address = conf.node(nodeid).addresses[0]
+        yield Log(Level.NOTICE, "TOTEM", f"The network interface [{address}] is now up.")
+
+
+def links_configured(conf: CorosyncConf, nodeid: int) -> Iterator[Log]:
+    """Every link and who is to be reached over it."""
+    for link, local in enumerate(conf.node(nodeid).addresses):
+        yield Log(Level.INFO, "TOTEM", f"Configuring link {link}")
+        if conf.transport is Transport.KNET:
+            text = f"Configured link number {link}: local addr: {local}, port={PORT + link}"
+            yield Log(Level.INFO, "TOTEM", text)
+        for node in conf.nodes:
+            address = node.addresses[link]
+            yield Log(Level.DEBUG, "TOTEM", f"adding dynamic member {address} for ring {link}")
+            if conf.transport is Transport.UDPU:
+                yield Log(Level.NOTICE, "TOTEM", f"adding new UDPU member {{{address}}}")

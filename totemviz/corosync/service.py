@@ -14,8 +14,8 @@ class Core(Protocol):
 
     nodeid: int
 
-    def multicast(self, body: bytes) -> None:
-        """Queue a message of group ``a`` for all members, this node included."""
+    def multicast(self, *parts: bytes) -> None:
+        """Queue a message of group ``a`` for all members, this node included; one message, in one or more parts."""
 
     def multicast_sync(self, body: bytes) -> None:
         """The same for group ``sync``."""

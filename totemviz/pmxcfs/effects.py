@@ -103,6 +103,13 @@ class ChangeCommitted(msgspec.Struct, frozen=True, gc=False, tag="change_committ
     version: int
 
 
+class TreeLoaded(msgspec.Struct, frozen=True, gc=False, tag="tree_loaded"):
+    """A starting pmxcfs read its tree from config.db; ``version`` is the tree's, ``entries`` counts the root too."""
+
+    version: int
+    entries: int
+
+
 class DfsmModeChanged(msgspec.Struct, frozen=True, gc=False, tag="dfsm_mode_changed"):
     """A state machine over CPG changed its mode (pmxcfs sheet §5.1). ``machine``: dcdb or status."""
 
@@ -115,7 +122,7 @@ CpgCall: TypeAlias = CpgJoin | CpgLeave | CpgMcast
 Effect: TypeAlias = CpgCall | CpgFinalize | SetTimer | CancelTimer | Log
 
 Observation: TypeAlias = (
-    FuseCalled | ChangeQueued | ChangeApplied | ChangeCommitted | DfsmModeChanged | FuseReply | DiskIo
+    FuseCalled | ChangeQueued | ChangeApplied | ChangeCommitted | TreeLoaded | DfsmModeChanged | FuseReply | DiskIo
 )
 
 Output: TypeAlias = Effect | Observation

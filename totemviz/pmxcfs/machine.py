@@ -16,13 +16,12 @@ from functools import partial
 import msgspec
 
 from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgError
-from totemviz.pmxcfs import dcdb as dcdb_room
-from totemviz.pmxcfs import status as status_room
 from totemviz.pmxcfs.connection import Connection
 from totemviz.pmxcfs.database import Database, DatabaseError
+from totemviz.pmxcfs.dcdb import DOMAIN as DCDB_DOMAIN
 from totemviz.pmxcfs.dcdb import Dcdb
 from totemviz.pmxcfs.dfsm import Call, Dfsm
-from totemviz.pmxcfs.effects import DfsmModeChanged, FuseCalled, FuseReply, Output
+from totemviz.pmxcfs.effects import DfsmModeChanged, FuseCalled, FuseReply, Output, TreeLoaded
 from totemviz.pmxcfs.errors import Errno
 from totemviz.pmxcfs.guests import DuplicateVmidError
 from totemviz.pmxcfs.index import entry_checksum
@@ -41,6 +40,7 @@ from totemviz.pmxcfs.messages import (
 )
 from totemviz.pmxcfs.process import Process, ProcessId, Quirks
 from totemviz.pmxcfs.services import Services
+from totemviz.pmxcfs.status import DOMAIN as STATUS_DOMAIN
 from totemviz.pmxcfs.status import Status
 from totemviz.pmxcfs.threads import Answers, Blocking, Thread
 from totemviz.totem.effects import SetTimer
@@ -129,7 +129,7 @@ class Pmxcfs:
         except (DatabaseError, DuplicateVmidError) as error:
             self._emit_io()
             broken = isinstance(error, DatabaseError)
-            process.critical("database" if broken else status_room.DOMAIN, str(error))
+            process.critical("database" if broken else STATUS_DOMAIN, str(error))
             if broken:
                 process.critical("database", "DB load failed")
             process.critical("main", f"memdb_open failed - unable to open database '{DATABASE_PATH}'")
@@ -139,8 +139,9 @@ class Pmxcfs:
         if fresh and self._corosync_conf:
             self._import_corosync_conf()
         self._running = True
-        process.emit(DfsmModeChanged(dcdb_room.DOMAIN, self.dcdb.mode.name))
-        process.emit(DfsmModeChanged(status_room.DOMAIN, self.status.mode.name))
+        process.emit(TreeLoaded(self.version, len(self.listing()) + 1))
+        process.emit(DfsmModeChanged(DCDB_DOMAIN, self.dcdb.mode.name))
+        process.emit(DfsmModeChanged(STATUS_DOMAIN, self.status.mode.name))
         process.emit(SetTimer(VERIFY_TIMER, VERIFY_NS))
         return self._done()
 
@@ -274,13 +275,11 @@ class Pmxcfs:
         self._status = Status(process, self._post_status)
         self._dcdb = Dcdb(process, memdb, self._database, self._post_dcdb, self._is_lowest)
         connections = {
-            DCDB_CLIENT: Connection(process, DCDB_CLIENT, DCDB_GROUP, dcdb_room.DOMAIN),
-            STATUS_CLIENT: Connection(process, STATUS_CLIENT, STATUS_GROUP, status_room.DOMAIN),
+            DCDB_CLIENT: Connection(process, DCDB_CLIENT, DCDB_GROUP, DCDB_DOMAIN),
+            STATUS_CLIENT: Connection(process, STATUS_CLIENT, STATUS_GROUP, STATUS_DOMAIN),
         }
-        self.dcdb = Dfsm(process, connections[DCDB_CLIENT], dcdb_room.DOMAIN, DCDB_PROTOCOL_VERSION, self._dcdb)
-        self.status = Dfsm(
-            process, connections[STATUS_CLIENT], status_room.DOMAIN, STATUS_PROTOCOL_VERSION, self._status
-        )
+        self.dcdb = Dfsm(process, connections[DCDB_CLIENT], DCDB_DOMAIN, DCDB_PROTOCOL_VERSION, self._dcdb)
+        self.status = Dfsm(process, connections[STATUS_CLIENT], STATUS_DOMAIN, STATUS_PROTOCOL_VERSION, self._status)
         self._services = Services(process, self.dcdb, self.status, self._cluster_info)
 
     def _import_corosync_conf(self) -> None:

@@ -42,20 +42,13 @@ class Thread:
         self.timer = f"{name} sleep"
         self._process = process
         self._answers = answers
+        self._urgent: deque[Job] = deque()
         self._jobs: deque[Job] = deque()
         self._running: Blocking[None] | None = None
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing runs, waits or is queued here."""
-        return self._running is None and not self._jobs
-
     def submit(self, job: Job, *, urgent: bool = False) -> None:
-        """Run a job now if the thread is free, else later; an urgent one comes before those already queued."""
-        if urgent:
-            self._jobs.appendleft(job)
-        else:
-            self._jobs.append(job)
+        """Run a job now if the thread is free, else later: all urgent ones before all others, each in their order."""
+        (self._urgent if urgent else self._jobs).append(job)
         if self._running is None:
             self._run_queued()
 
@@ -66,8 +59,8 @@ class Thread:
             self._run_queued()
 
     def _run_queued(self) -> None:
-        while self._running is None and self._jobs:
-            self._running = self._jobs.popleft()()
+        while self._running is None and (queue := self._urgent or self._jobs):
+            self._running = queue.popleft()()
             self._step(None)
 
     def _step(self, answer: CpgError | None) -> None:

@@ -1,1 +1,14 @@
-"""TODO"""
+"""The simulated world: it drives the machines and writes the timeline.
+
+Time is a heap of actions (``scheduler``), in integer nanoseconds. ``world.World`` runs one scenario: hosts with their
+threads and timers (``host``, ``threads``), links (``network``), disks that hold a real SQLite database (``disk``,
+``vfs``, ``profiles``), programs that write files (``clients``), and what people do to all of it (``interventions``).
+
+The host carries out what a machine asks for, in order. The one subtle rule: a machine's handler runs at one moment, but
+an fsync in the middle of its list of effects blocks the thread, and the rest of the list follows when the disk answers.
+Which processes share a thread is the whole difference between the two host models, ``article`` and ``measured``.
+
+Nothing here may depend on the wall clock, on hash order or on unseeded chance: same scenario, same bytes. A scenario
+plus the interventions with their positions is therefore a complete save file (``scenario``), and changing the past is
+running it again (``session``), which is what the cockpit and the lessons talk to.
+"""

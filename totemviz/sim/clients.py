@@ -1,7 +1,8 @@
 """Programs that write below /etc/pve, one system call after the other, each waiting for its answer.
 
 A write is what a shell's ``echo … > path`` does: open with O_CREAT and O_TRUNC, then write. So a new file is a CREATE
-and a WRITE; an existing one a truncating WRITE and a WRITE (pmxcfs sheet §8.3).
+and a WRITE; an existing one a truncating WRITE and a WRITE (pmxcfs sheet §8.3). Proxmox' own tools write a temporary
+file and rename it: CREATE, WRITE, RENAME, and readers never see half a file.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from totemviz.pmxcfs.effects import FuseReply
 from totemviz.trace import events as ev
 
 if TYPE_CHECKING:
-    from totemviz.sim.host import Host
     from totemviz.sim.world import World
 
 REQUEST_BYTES = 128 * 1024
@@ -22,7 +22,7 @@ REQUEST_BYTES = 128 * 1024
 BETWEEN_CALLS_NS = 10_000
 EIO = 5
 
-Call = tuple[str, dict[str, Any]]
+Call = tuple[str, str, dict[str, Any]]
 
 
 class _Program:
@@ -45,21 +45,44 @@ class Clients:
         self._call_ids = 0
         self._running: dict[int, _Program] = {}
 
-    def write(self, node: int, path: str, content: bytes, cause: int) -> None:
-        """Begin to write a file on a node."""
-        world = self._world
-        host = world.hosts[node]
-        path = path.removeprefix("/etc/pve").strip("/")
-        if host.pmxcfs is not None:
-            path = host.pmxcfs.resolved(path)
-        self._writes += 1
-        event = world.record(node, cause, ev.WriteStarted(self._writes, path, len(content)))
-        calls: list[Call] = [("write", {"truncate": True})] if _exists(host, path) else [("create", {})]
+    def write(self, node: int, path: str, content: bytes, cause: int, *, replace: bool = False) -> None:
+        """Begin to write a file on a node; ``replace``: through a temporary file."""
+        path = self._in_tree(node, path)
+        written = f"{path}.tmp.{self._writes + 1}" if replace else path
+        exists = self._exists(node, written)
+        calls: list[Call] = [("write", written, {"truncate": True})] if exists else [("create", written, {})]
         calls.extend(
-            ("write", {"data": content[offset : offset + REQUEST_BYTES], "offset": offset})
+            ("write", written, {"data": content[offset : offset + REQUEST_BYTES], "offset": offset})
             for offset in range(0, len(content), REQUEST_BYTES)
         )
-        self._next(_Program(self._writes, node, path, calls, world.now_ns), event, 0)
+        if replace:
+            calls.append(("rename", written, {"to": path}))
+        self._begin(node, path, len(content), calls, cause)
+
+    def change(self, node: int, operation: str, path: str, to: str, cause: int) -> None:
+        """Begin a change of a single system call: mkdir, rename or delete."""
+        arguments = {"to": self._in_tree(node, to)} if to else {}
+        path = self._in_tree(node, path)
+        self._begin(node, path, 0, [(operation, path, arguments)], cause)
+
+    def _begin(self, node: int, path: str, size: int, calls: list[Call], cause: int) -> None:
+        self._writes += 1
+        event = self._world.record(node, cause, ev.WriteStarted(self._writes, path, size))
+        self._next(_Program(self._writes, node, path, calls, self._world.now_ns), event, 0)
+
+    def _in_tree(self, node: int, path: str) -> str:
+        """The path inside the tree, the node's symbolic links followed."""
+        path = path.removeprefix("/etc/pve").strip("/")
+        pmxcfs = self._world.hosts[node].pmxcfs
+        return path if pmxcfs is None else pmxcfs.resolved(path)
+
+    def _exists(self, node: int, path: str) -> bool:
+        """Whether this node's tree has the file now, as open(2) would find."""
+        pmxcfs = self._world.hosts[node].pmxcfs
+        try:
+            return pmxcfs is not None and pmxcfs.read(path) is not None
+        except FileNotFoundError:
+            return False
 
     def reply(self, node: int, reply: FuseReply, event: int) -> None:
         """A system call returned."""
@@ -84,25 +107,17 @@ class Clients:
             self._finish(program, result, cause)
             return
         host = world.hosts[program.node]
-        operation, arguments = program.calls.popleft()
+        operation, path, arguments = program.calls.popleft()
         self._call_ids += 1
-        body = ev.SystemCalled(program.write, self._call_ids, operation, program.path)
+        body = ev.SystemCalled(program.write, self._call_ids, operation, path)
         event = world.record(program.node, cause, body)
         if host.pmxcfs is None:
             self._finish(program, -EIO, event)
             return
         self._running[self._call_ids] = program
-        host.system_call(self._call_ids, event, operation, program.path, **arguments)
+        host.system_call(self._call_ids, event, operation, path, **arguments)
 
     def _finish(self, program: _Program, result: int, cause: int) -> None:
         world = self._world
         took_ns = world.now_ns - program.started_ns
         world.record(program.node, cause, ev.WriteFinished(program.write, result, took_ns))
-
-
-def _exists(host: Host, path: str) -> bool:
-    """Whether this node's tree has the file now, as open(2) would find."""
-    try:
-        return host.pmxcfs is not None and host.pmxcfs.read(path) is not None
-    except FileNotFoundError:
-        return False

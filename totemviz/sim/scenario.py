@@ -131,11 +131,11 @@ def parse_scenario(text: str, path: str) -> Scenario:
         what = re.sub(r"\s*\(at .*\)", "", str(error))
         raise ScenarioError(f"{path}:{line}: {what}; mend the TOML") from None
     try:
-        return msgspec.convert(tree, Scenario, dec_hook=_decode_duration)
+        return msgspec.convert(tree, Scenario, dec_hook=decode_duration)
     except msgspec.ValidationError as error:
-        what, place = _split_place(str(error))
+        what, place = split_place(str(error))
         mend = "; see 'Scenarios' in the README for what a scenario may hold"
-        raise ScenarioError(f"{path}:{_line_of(text, place)}: {what}{mend}") from None
+        raise ScenarioError(f"{path}:{line_of(text, place)}: {what}{mend}") from None
 
 
 def cluster_conf(scenario: Scenario, path: str, folder: Path, text: str = "") -> CorosyncConf:
@@ -152,21 +152,21 @@ def _named_conf(scenario: Scenario, path: str, folder: Path, text: str) -> Coros
         try:
             conf = load(conf_path)
         except OSError as error:
-            line = _line_of(text, ["cluster", "conf"])
+            line = line_of(text, ["cluster", "conf"])
             raise ScenarioError(f"{path}:{line}: cannot read {conf_path}: {error.strerror}") from None
         if spec.totem:
-            line = _line_of(text, ["cluster", "totem"])
+            line = line_of(text, ["cluster", "totem"])
             raise ScenarioError(f"{path}:{line}: totem keys belong into {spec.conf}; remove [cluster.totem]")
         return conf
     if not 1 <= spec.nodes <= NODES_MAX:
-        line = _line_of(text, ["cluster", "nodes"])
+        line = line_of(text, ["cluster", "nodes"])
         raise ScenarioError(f"{path}:{line}: {spec.nodes} nodes cannot be run; use 1 to {NODES_MAX}")
     try:
         return parse(proxmox_conf(spec.nodes, spec.totem), "corosync.conf")
     except ConfError as error:
         what = str(error).split(": ", 1)[-1]
         key = what.partition(":")[0].removeprefix("totem.")
-        line = _line_of(text, ["cluster", "totem", key])
+        line = line_of(text, ["cluster", "totem", key])
         raise ScenarioError(f"{path}:{line}: {what}") from None
 
 
@@ -192,7 +192,7 @@ def check(scenario: Scenario, conf: CorosyncConf, path: str, text: str = "") -> 
     known = ", ".join(map(str, nodeids))
 
     def fail(place: list[str], what: str) -> None:
-        raise ScenarioError(f"{path}:{_line_of(text, place)}: {what}")
+        raise ScenarioError(f"{path}:{line_of(text, place)}: {what}")
 
     for key, profile in scenario.disks.items():
         if key != "default" and key not in map(str, nodeids):
@@ -248,7 +248,8 @@ def _durations_to_text(tree: Any, value: Any) -> Any:
     return tree
 
 
-def _decode_duration(kind: type, value: Any) -> Any:
+def decode_duration(kind: type, value: Any) -> Any:
+    """Hook for msgspec: durations are text with a unit. Raises ValueError that says so."""
     if kind is not Duration:
         raise NotImplementedError
     if not isinstance(value, str):
@@ -256,8 +257,11 @@ def _decode_duration(kind: type, value: Any) -> Any:
     return Duration.parse(value)
 
 
-def _split_place(message: str) -> tuple[str, list[str]]:
-    """('what', ['interventions', '1', 'node']) of a msgspec message ending in ' - at `$.interventions[1].node`'."""
+def split_place(message: str) -> tuple[str, list[str]]:
+    """Take a message of msgspec apart.
+
+    '… - at `$.interventions[1].node`' gives ('…', ['interventions', '1', 'node']).
+    """
     what, _, where = message.partition(" - at ")
     place = re.findall(r"[A-Za-z_][A-Za-z_0-9]*|\d+", where.strip("`").removeprefix("$"))
     if match := re.search(r"unknown field `(.*)`", what):
@@ -265,7 +269,7 @@ def _split_place(message: str) -> tuple[str, list[str]]:
     return what, place
 
 
-def _line_of(text: str, place: list[str]) -> int:
+def line_of(text: str, place: list[str]) -> int:
     """Line in the TOML where a place like ['interventions', '1', 'node'] stands; its table's, or 1, if it is absent."""
     header: list[str] = []
     counts: dict[str, int] = {}

@@ -20,6 +20,9 @@ from totemviz.trace.timeline import Timeline
 LOOK_AHEAD_NS = 120 * SECOND
 """How far a step may let the world run before it gives up finding what it was asked for."""
 
+WARM_NS = 2 * SECOND
+"""By then three nodes have booted and pmxcfs is in sync on all of them."""
+
 
 class Session:
     """A finished timeline: a recording, or a run loaded from a file."""
@@ -29,6 +32,7 @@ class Session:
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
         self.cursor = Cursor(timeline)
+        self._clock = (self.cursor.position, 0)
 
     def forward(self, step: Step) -> bool:
         """Move the cursor to where the next such step ends; False if there is none."""
@@ -48,9 +52,16 @@ class Session:
 
     def advance(self, duration_ns: int) -> bool:
         """Let virtual time pass from the cursor; False at the end of the timeline."""
-        until_ns = self.cursor.view.time_ns + duration_ns
+        until_ns = self.cursor_time_ns + duration_ns
         self.cursor.seek_time(until_ns)
+        self._clock = (self.cursor.position, until_ns)
         return not self.cursor.at_end
+
+    @property
+    def cursor_time_ns(self) -> int:
+        """Virtual time at the cursor: also between two events, while nothing happens."""
+        position, time_ns = self._clock
+        return time_ns if position == self.cursor.position else self.cursor.view.time_ns
 
     def intervene(self, intervention: AnyIntervention) -> None:
         """Do something to the cluster at the cursor. Raises RuntimeError where nothing can be done (recordings)."""
@@ -72,33 +83,35 @@ class Simulation(Session):
         self.world = World(scenario, conf)
         super().__init__(self.world.timeline)
 
+    def warm_up(self) -> None:
+        """Begin with a cluster that is up: after its boot, at a token visit, but before the first intervention."""
+        limit_ns = min(
+            [WARM_NS, *(int(action.at) - 1 for action in self.scenario.interventions if action.after_event < 0)]
+        )
+        self.world.run_until(max(0, limit_ns))
+        self.cursor.move_to(len(self.timeline) - 1)
+        self.back(Step.HOP)
+
     def forward(self, step: Step) -> bool:
         """Move on to where the next such step ends, letting the world run as far as needed."""
-        world = self.world
+        if super().forward(step):
+            return True
+        world, wanted = self.world, self.cursor.predicate(step)
         limit_ns = world.now_ns + LOOK_AHEAD_NS
-        while True:
-            before = len(self.timeline)
-            if super().forward(step):
-                return True
-            self.cursor.move_to(before - 1)
-            while len(self.timeline) == before:
-                if (next_ns := world.next_ns) is None or next_ns > limit_ns or not world.step():
-                    return False
+        looked_at = len(self.timeline)
+        while (next_ns := world.next_ns) is not None and next_ns <= limit_ns and world.step():
+            for index in range(looked_at, len(self.timeline)):
+                if wanted(self.timeline[index]):
+                    self.cursor.move_to(index)
+                    return True
+            looked_at = len(self.timeline)
+        return False
 
     def advance(self, duration_ns: int) -> bool:
         """Let virtual time pass from the cursor, letting the world run as far as needed."""
-        until_ns = self.cursor_time_ns + duration_ns
-        self.world.run_until(until_ns)
-        self.cursor.seek_time(until_ns)
-        self._idle_ns = until_ns if self.cursor.at_end else -1
+        self.world.run_until(self.cursor_time_ns + duration_ns)
+        super().advance(duration_ns)
         return True
-
-    @property
-    def cursor_time_ns(self) -> int:
-        """Virtual time at the cursor: also between two events, while nothing happens."""
-        return max(self._idle_ns, self.cursor.view.time_ns) if self.cursor.at_end else self.cursor.view.time_ns
-
-    _idle_ns = -1
 
     def intervene(self, intervention: AnyIntervention) -> None:
         """Do something at the cursor; in the past this opens a branch.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -222,7 +223,8 @@ class World:
         for number in range(action.count):
             path = action.path.replace("{n}", str(number + 1))
             content = action.content.replace("{n}", str(number + 1)).encode()
-            self.scheduler.after(number * int(action.every), self.clients.write, action.node, path, content, event)
+            write = partial(self.clients.write, action.node, path, content, event, replace=action.replace)
+            self.scheduler.after(number * int(action.every), write)
 
     def _kill(self, action: do.Kill, event: int) -> None:
         for process in (action.process,) if action.process else (COROSYNC, PMXCFS):
@@ -283,6 +285,9 @@ class World:
 
 _DO: dict[type, Callable[[World, Any, int], None]] = {
     do.Write: World._write,
+    do.MakeDirectory: lambda world, action, event: world.clients.change(action.node, "mkdir", action.path, "", event),
+    do.Rename: lambda world, action, event: world.clients.change(action.node, "rename", action.path, action.to, event),
+    do.Delete: lambda world, action, event: world.clients.change(action.node, "delete", action.path, "", event),
     do.StallDisk: lambda world, action, event: world.hosts[action.node].stall_disk(int(action.duration), event),
     do.SetDisk: lambda world, action, event: world.hosts[action.node].set_disk(action.profile, event),
     do.Kill: World._kill,

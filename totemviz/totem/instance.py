@@ -103,6 +103,8 @@ class Instance:
         self.new_trans_queue: deque[Queued] = deque()
         self.retrans_queue: deque[Queued] = deque()
         self.submitted = 0
+        self.unseen_queue = 0
+        """Packets known to wait although nobody handed them over: only a recording knows of such."""
 
         # the same timers are set at every token: build their effects once
         self._timers = {timer: SetTimer(timer, delay * MS) for timer, delay in _delays_ms(config).items()}

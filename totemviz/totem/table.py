@@ -32,11 +32,14 @@ class Input(StrEnum):
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """What happens, in words; the procedure; and an argument that belongs to the cell (a reason to gather)."""
+    """What happens, in words; the procedure; an argument that belongs to the cell (a reason to gather); and the states
+    it may lead to.
+    """
 
     text: str
     handler: Callable[..., None] | None = None
     argument: Any = None
+    to: tuple[State, ...] = ()
 
 
 IGNORED = Cell("ignored")
@@ -52,19 +55,19 @@ def _recovery_commit_token(node: Any, message: Any) -> None:
 
 _O, _G, _C, _R = State.OPERATIONAL, State.GATHER, State.COMMIT, State.RECOVERY
 _STORE = Cell("store, advance my_aru", ordering.store)
-_VISIT = Cell("a token visit", token.visit)
+_VISIT = Cell("a token visit; FAILED TO RECEIVE: GATHER (6)", token.visit, to=(_G,))
 _HOLD = Cell("representative: resend the token", token.hold_cancelled)
 
 TABLE: Mapping[Input, Mapping[State, Cell]] = {
     Input.TOKEN_LOSS: {
-        _O: Cell("log 'A processor failed …'; GATHER (2)", membership.token_lost_operational),
-        _G: Cell("agreed but fruitless: GATHER (3)", membership.token_lost_gather),
-        _C: Cell("GATHER (4)", membership.token_lost_commit),
-        _R: Cell("restore the old ring; GATHER (5)", membership.token_lost_recovery),
+        _O: Cell("log 'A processor failed …'; GATHER (2)", membership.token_lost_operational, to=(_G,)),
+        _G: Cell("agreed but fruitless: GATHER (3)", membership.token_lost_gather, to=(_G,)),
+        _C: Cell("GATHER (4)", membership.token_lost_commit, to=(_G,)),
+        _R: Cell("restore the old ring; GATHER (5)", membership.token_lost_recovery, to=(_G,)),
     },
     Input.CONSENSUS: {
         _O: IGNORED,
-        _G: Cell("give up on those without consent; GATHER (0)", membership.consensus_expired),
+        _G: Cell("give up on those without consent; GATHER (0)", membership.consensus_expired, to=(_G,)),
         _C: IGNORED,
         _R: IGNORED,
     },
@@ -75,11 +78,11 @@ TABLE: Mapping[Input, Mapping[State, Cell]] = {
         _R: IGNORED,
     },
     Input.ORF_TOKEN: {_O: _VISIT, _G: Cell("ignored (discard flag)", token.visit), _C: Cell("ignored", token.visit)}
-    | {_R: Cell("a token visit with the recovery part", token.visit)},
+    | {_R: Cell("a token visit; two quiet rotations: OPERATIONAL", token.visit, to=(_O,))},
     Input.COMMIT_TOKEN: {
         _O: IGNORED,
-        _G: Cell("if it names my candidates and a newer ring: COMMIT", membership.commit_token_in_gather),
-        _C: Cell("if complete: RECOVERY", recovery.commit_token_in_commit),
+        _G: Cell("if it names my candidates and a newer ring: COMMIT", membership.commit_token_in_gather, to=(_C,)),
+        _C: Cell("if complete: RECOVERY", recovery.commit_token_in_commit, to=(_R,)),
         _R: Cell("representative, once: send the initial ORF token", _recovery_commit_token),
     },
     Input.OWN_MCAST: {
@@ -89,23 +92,29 @@ TABLE: Mapping[Input, Mapping[State, Cell]] = {
         _R: Cell("store in the queue its encapsulation names, advance my_aru", ordering.store),
     },
     Input.FOREIGN_MCAST: {
-        _O: Cell("add its sender; GATHER (7)", membership.foreign_operational, Gather.FOREIGN_MESSAGE_OPERATIONAL),
-        _G: Cell("unknown sender: add; GATHER (8)", membership.foreign_gather, Gather.FOREIGN_MESSAGE_GATHER),
+        _O: Cell(
+            "add its sender; GATHER (7)", membership.foreign_operational, Gather.FOREIGN_MESSAGE_OPERATIONAL, (_G,)
+        ),
+        _G: Cell("unknown sender: add; GATHER (8)", membership.foreign_gather, Gather.FOREIGN_MESSAGE_GATHER, (_G,)),
         _C: IGNORED,
         _R: IGNORED,
     },
     Input.FOREIGN_MERGE_DETECT: {
-        _O: Cell("add its sender; GATHER (9)", membership.foreign_operational, Gather.MERGE_OPERATIONAL),
-        _G: Cell("unknown sender: add; GATHER (10)", membership.foreign_gather, Gather.MERGE_GATHER),
+        _O: Cell("add its sender; GATHER (9)", membership.foreign_operational, Gather.MERGE_OPERATIONAL, (_G,)),
+        _G: Cell("unknown sender: add; GATHER (10)", membership.foreign_gather, Gather.MERGE_GATHER, (_G,)),
         _C: IGNORED,
         _R: IGNORED,
     },
     Input.JOIN: {
-        _O: Cell("unless stale or calling me failed: compare lists; GATHER (11 or 12)", membership.join_operational),
-        _G: Cell("compare lists", membership.process_join),
-        _C: Cell("from a candidate, not older: compare lists; GATHER (13)", membership.join_commit),
+        _O: Cell(
+            "unless stale or calling me failed: compare lists; GATHER (11 or 12)", membership.join_operational, to=(_G,)
+        ),
+        _G: Cell("compare lists; agreed and lowest: COMMIT; news: GATHER (11)", membership.process_join, to=(_C, _G)),
+        _C: Cell("from a candidate, not older: compare lists; GATHER (13)", membership.join_commit, to=(_G,)),
         _R: Cell(
-            "from a candidate, not older: compare lists, restore; GATHER (5), GATHER (14)", membership.join_recovery
+            "from a candidate, not older: compare lists, restore; GATHER (5), GATHER (14)",
+            membership.join_recovery,
+            to=(_G,),
         ),
     },
     Input.HOLD_CANCEL: {

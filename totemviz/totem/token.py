@@ -185,7 +185,7 @@ def _allowance(node: Instance, token: Token) -> int:
     allowance = config.max_messages
     window_left = (config.window_size - token.fcc) & U32
     allowance = min(allowance, window_left)
-    node.cbl = len(node.send_queue())
+    node.cbl = len(node.send_queue()) + node.unseen_queue
     demand = (token.backlog + node.cbl - node.pbl) & U32
     if demand:
         share = config.window_size * node.pbl // demand

@@ -1,1 +1,16 @@
-"""TODO"""
+"""What happened: the event vocabulary, the timeline, and everything that is read from one.
+
+A *timeline* is an append-only list of events; an event has a time, a node, a body and a cause. Simulated and recorded
+worlds write the same events, so nothing that reads a timeline needs to know where it came from. Whatever a person sees
+is a fold: ``view.ClusterView`` takes events in order, and a ``cursor.Cursor`` can stand at any of them. Stepping back
+is moving the cursor.
+
+    events       every kind of event there is, in one registry
+    timeline     the list, its file form (JSON lines) and its digest
+    view         the cluster after an event; cursor: going anywhere
+    words        an event, and a situation, as a plain sentence
+    transcript   a run as text, one event a line; summary: a run in figures
+    capture      files of real traffic → UDP datagrams; recorded (and recorded_*): datagrams → a timeline
+    shadow       our machine in the place of a recorded node, compared with it (shadow_record, shadow_stage)
+    checks       the protocol's invariants, as checkers that say why something is false
+"""

@@ -69,7 +69,7 @@ class Cursor:
 
     def find(self, step: Step, *, backward: bool = False) -> int | None:
         """Id of the event where the next (or previous) such step ends; None if the timeline holds none."""
-        wanted = self._predicate(step)
+        wanted = self.predicate(step)
         ahead = range(self.position + 1, len(self.timeline))
         indices = range(self.position - 1, -1, -1) if backward else ahead
         for index in indices:
@@ -88,7 +88,8 @@ class Cursor:
                 high = middle
         self.move_to(low - 1)
 
-    def _predicate(self, step: Step) -> Callable[[Event], bool]:
+    def predicate(self, step: Step) -> Callable[[Event], bool]:
+        """Whether an event ends such a step that begins here (a rotation ends at the node it began at)."""
         if step is Step.EVENT:
             return lambda event: True
         if step is Step.STAGE:

@@ -43,8 +43,8 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     """First event of every timeline.
 
     ``world``: simulated or recorded; ``timeouts_ms``: effective timeouts by corosync's key names (token, hold,
-    consensus, …); ``limits``: effective counts by key name (window_size, miss_count_const, …);
-    ``epoch_ns``: wall clock of time 0 for recordings, 0 in simulations.
+    consensus, …); ``limits``: effective counts by key name (window_size, miss_count_const, …); ``epoch_ns``: wall clock
+    of time 0 for recordings, 0 in simulations.
     """
 
     world: str

@@ -20,7 +20,9 @@ class Membership(msgspec.Struct, frozen=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True):
-    """Figures of one run. ``digest`` is the SHA-256 of its JSONL; times are seconds."""
+    """Figures of one run. ``digest`` is the SHA-256 of its JSONL; times are seconds; ``violations`` are the broken
+    invariants if they were checked, None if not.
+    """
 
     digest: str
     events: int
@@ -30,6 +32,7 @@ class RunSummary(msgspec.Struct, frozen=True):
     memberships: tuple[Membership, ...]
     deliveries: int
     fsyncs: int
+    violations: tuple[str, ...] | None = None
 
 
 def memberships(timeline: Timeline) -> tuple[Membership, ...]:

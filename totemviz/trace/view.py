@@ -295,6 +295,8 @@ class ClusterView:
 
     def _process_killed(self, event: Event, body: ev.ProcessKilled) -> None:
         node = self._node(event)
+        node.blocked_since_ns = node.fsync_since_ns = -1
+        node.blocked_why, node.blocked_processes, node.waiting = "", (), 0
         if body.process == "pmxcfs":
             node.pmxcfs_alive = False
             node.dcdb_mode = ""
@@ -406,6 +408,9 @@ class ClusterView:
     def _change_committed(self, event: Event, body: pmxcfs.ChangeCommitted) -> None:
         self._node(event).version = body.version
 
+    def _tree_loaded(self, event: Event, body: pmxcfs.TreeLoaded) -> None:
+        self._node(event).version = body.version
+
     def _fuse_reply(self, event: Event, body: pmxcfs.FuseReply) -> None:
         change = self._change_by_call.pop((event.node, body.call_id), None)
         if change is not None and change.result is None:
@@ -446,6 +451,7 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     pmxcfs.ChangeQueued: ClusterView._change_queued,
     pmxcfs.ChangeApplied: ClusterView._change_applied,
     pmxcfs.ChangeCommitted: ClusterView._change_committed,
+    pmxcfs.TreeLoaded: ClusterView._tree_loaded,
     pmxcfs.DfsmModeChanged: ClusterView._dfsm_mode_changed,
     pmxcfs.FuseReply: ClusterView._fuse_reply,
 }

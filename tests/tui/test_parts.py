@@ -1,0 +1,298 @@
+"""The parts that need no screen: drawings, lists, ticks, playing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from tests.tui.synthetic import C, Playable, Session, Story, domino, recording
+from totemviz.totem import wire
+from totemviz.totem.effects import Log, RingId
+from totemviz.trace import events as ev
+from totemviz.trace.cursor import Cursor
+from totemviz.tui.bytes import dissect
+from totemviz.tui.eventlist import EventList, matcher
+from totemviz.tui.index import EventIndex
+from totemviz.tui.lit import Lit
+from totemviz.tui.moment import Moment
+from totemviz.tui.nodes import NodesPanel, choose
+from totemviz.tui.paint import CHANGED, clip, fit, line_width, wrap
+from totemviz.tui.player import BUDGET_S, Player
+from totemviz.tui.ring import RingPanel
+from totemviz.tui.scrubber import Ticks, nice_end
+from totemviz.tui.stages import StagesPanel
+from totemviz.tui.strip import RingStrip
+from totemviz.tui.why import story as causes
+from totemviz.tui.writes import WritesPanel
+
+TEXTS = st.text("abc ⏳◆é", max_size=40)
+
+
+@given(TEXTS, st.integers(0, 30), st.sampled_from("<>^"))
+def test_fit_is_exact(text, width, align):
+    assert cell_len(fit(text, width, align)) == width
+
+
+@given(st.lists(st.tuples(TEXTS, st.just("plain"))), st.integers(0, 60))
+def test_clip_never_exceeds(line, width):
+    assert line_width(clip(line, width)) <= width
+
+
+@given(TEXTS, st.integers(3, 30), st.integers(1, 4))
+def test_wrap_never_exceeds(text, width, rows):
+    lines = wrap(text, width, rows)
+    assert len(lines) <= rows
+    assert all(
+        cell_len(line) <= max(width, max((cell_len(word) for word in text.split(" ")), default=0)) for line in lines
+    )
+
+
+def moment_at(story: Story, position: int) -> Moment:
+    session = Playable(story.timeline)
+    session.cursor.move_to(position)
+    return Moment(session, session.cursor.view.time_ns)
+
+
+PANELS = (RingPanel, StagesPanel, WritesPanel, NodesPanel, RingStrip)
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.__name__)
+@pytest.mark.parametrize("nodes", [1, 2, 3, 4, 5, 8, 16])
+def test_every_panel_stays_inside_its_size(panel, nodes):
+    story = Story(nodes)
+    story.boot()
+    story.rotate(1)
+    story.visit(1, send=False)
+    cut = ev.LinkChanged(1, nodes, True, 0.0, 0)
+    story.add(0, cut)
+    for width, height in ((20, 1), (40, 3), (40, 12), (76, 7), (118, 8), (150, 20)):
+        if panel is RingPanel and height < 8:
+            continue
+        widget = panel()
+        drawing = widget.draw(moment_at(story, len(story.timeline) - 1), width, height)
+        assert len(drawing.lines) <= height
+        assert all(line_width(line) <= max(width, 58 if panel is NodesPanel else 0) for line in drawing.lines)
+
+
+def test_panels_draw_every_position_of_both_stories():
+    for story in (domino(), recording()):
+        session = Session(story.timeline)
+        widgets = [panel() for panel in PANELS]
+        for position in range(-1, len(story.timeline)):
+            session.cursor.move_to(position)
+            moment = Moment(session, session.cursor.view.time_ns)
+            for widget in widgets:
+                widget.lit.begin(position)
+                widget.draw(moment, 76, 12)
+
+
+def text_of(widget, moment, width=118, height=14):
+    return "\n".join("".join(text for text, _ in line) for line in widget.draw(moment, width, height).lines)
+
+
+def test_the_token_is_where_it_is():
+    story = domino()
+    for mark, words in {
+        "held": "by A, idle",
+        "flying": "A → B",
+        "waiting": "token waits",
+    }.items():
+        assert words in text_of(RingPanel(), moment_at(story, story.marks[mark]), 40, 12)
+    strip = text_of(RingStrip(), moment_at(story, story.marks["flying"]), 80, 1)
+    assert "A○ ━◆▶ B○" in strip
+
+
+def test_partitions_are_two_rings():
+    story = Story(5)
+    story.boot()
+    for here in (1, 2, 3):
+        for there in (4, 5):
+            story.add(0, ev.LinkChanged(here, there, True, 0.0, 0))
+    story.form((1, 2, 3), RingId(1, 13), left=(4, 5))
+    story.form((4, 5), RingId(4, 13), left=(1, 2, 3))
+    moment = moment_at(story, len(story.timeline) - 1)
+    assert RingPanel().title(moment) == "ring 1.d and ring 4.d"
+    assert "cut: A B C ╳ D E" in text_of(RingPanel(), moment, 60, 16)
+
+
+def test_single_cut_links_are_named():
+    story = Story(4)
+    story.boot()
+    story.add(0, ev.LinkChanged(1, 3, True, 0.0, 0))
+    story.add(0, ev.LinkChanged(2, 4, True, 25.0, 0))
+    text = text_of(RingPanel(), moment_at(story, len(story.timeline) - 1), 60, 16)
+    assert "cut: A╳C B╳D" in text
+    assert "loss 25 %" in text
+
+
+def test_the_first_token_has_no_aru_yet():
+    story = Story()
+    story.boot()
+    story.aru = 0xFFFFFFFF
+    story.receive(1)
+    moment = moment_at(story, len(story.timeline) - 1)
+    assert "aru       none" in text_of(StagesPanel(), moment, 76, 8)
+
+
+def test_a_recording_says_what_it_does_not_know():
+    story = recording()
+    moment = moment_at(story, len(story.timeline) - 1)
+    assert "?" in text_of(NodesPanel(), moment)
+    assert "does not show" in text_of(WritesPanel(), moment)
+
+
+def test_nodes_table_keeps_the_state_and_the_timer_however_narrow():
+    heads = [column.head for column in choose(50)]
+    assert heads == ["", "state", "aru/seq", "token timer"]
+    assert [column.head for column in choose(200)][-1] == "/etc/pve"
+
+
+def test_lit_for_one_position_only():
+    lit = Lit()
+    lit.begin(1)
+    assert lit.arrow("aru", "40") == [("40", "plain")]
+    lit.begin(2)
+    assert lit.arrow("aru", "38") == [("40 → 38", CHANGED)]
+    lit.begin(2)  # a redraw of the same position
+    assert lit.arrow("aru", "38") == [("40 → 38", CHANGED)]
+    lit.begin(3)
+    assert lit.arrow("aru", "38") == [("38", "plain")]
+    lit.begin(9, quiet=True)
+    assert lit.arrow("aru", "99") == [("99", "plain")]
+
+
+def test_index_grows_and_starts_over_when_the_past_changes():
+    story = domino()
+    index = EventIndex(lambda event: isinstance(event.body, Log))
+    while not index.sync(story.timeline, budget=50):
+        pass
+    expected = [event.id for event in story.timeline if isinstance(event.body, Log)]
+    assert [index.event_id(row) for row in range(len(index))] == expected
+    assert index.row_of(expected[1]) == 1
+    assert index.row_of(expected[1] + 1) == 1
+    assert index.row_of(0) == -1
+    other = Story()
+    assert index.sync(other.timeline)
+    assert len(index) == 0
+
+
+def test_matcher():
+    story = domino()
+    cursor = Cursor(story.timeline)
+    cursor.move_to(len(story.timeline) - 1)
+    keep = matcher("C fsync", cursor.view)
+    found = [event for event in story.timeline if keep(event)]
+    assert found
+    assert {event.node for event in found} == {C}
+    assert matcher("  ", cursor.view) is None
+    assert EventList().nothing()
+
+
+def test_ticks_and_the_round_end():
+    story = domino()
+    ticks = Ticks()
+    ticks.sync(story.timeline)
+    interventions = sum(isinstance(event.body, ev.Intervened) for event in story.timeline)
+    assert len(ticks.times["▲"]) == interventions
+    assert ticks.between(0, 10**12) == "▲"
+    ticks.sync(story.timeline)
+    assert len(ticks.times["▲"]) == interventions
+    assert [nice_end(x) for x in (1, 10**9, 10**9 + 1, 3 * 10**9, 60 * 10**9)] == [
+        10**8,
+        10**9,
+        2 * 10**9,
+        5 * 10**9,
+        100 * 10**9,
+    ]
+
+
+def test_the_story_of_a_cause_folds_token_hops():
+    story = domino()
+    told = causes(story.timeline, story.marks["held"])
+    assert any(isinstance(link, int) for link in told)
+    assert story.timeline[0] in told
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        wire.Token(1, 2, 41, 1236, 38, 2, RingId(1, 9), 0, 3, 0, ((RingId(1, 9), 39),)),
+        wire.Join(1, 0, 1, 9, (1, 2, 3), (3,)),
+        wire.MergeDetect(1, 0, 1, RingId(1, 9)),
+        wire.HoldCancel(2, 0, RingId(1, 9)),
+        wire.CommitToken(1, 0, 3, RingId(1, 13), 1, (1, 2), (wire.EMPTY_ENTRY, wire.EMPTY_ENTRY)),
+        wire.Mcast(1, 0, 1, 42, 42, RingId(1, 9), b""),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+@pytest.mark.parametrize("little", [True, False])
+def test_dissection_covers_every_byte_and_agrees_with_the_codec(message, little):
+    message.little = little
+    data = message.encode()
+    fields = list(dissect(data))
+    assert b"".join(raw for _, raw, _ in fields) == data
+    values = {field.name: value for field, _, value in fields}
+    assert values["nodeid"] == message.nodeid
+    if isinstance(message, wire.Token):
+        assert (values["seq"], values["token_seq"], values["rtr[0].seq"]) == (41, 1236, 39)
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+class Slow(Session):
+    """Every advance takes a while."""
+
+    can_intervene = True
+    clock: Clock
+    cost_s = 0.0
+    total_ns = 0
+
+    def advance(self, duration_ns):
+        self.clock.now_s += self.cost_s
+        self.total_ns += duration_ns
+        return True
+
+
+def test_player_keeps_the_speed_through_silence():
+    story = domino()
+    session, clock = Session(story.timeline), Clock()
+    session.cursor.move_to(story.marks["waiting"])
+    player = Player(clock)
+    player.start(session.cursor.view.time_ns)
+    begin = player.time_ns
+    for _ in range(12):
+        clock.now_s += 0.1
+        assert player.frame(session)
+    assert player.time_ns - begin == pytest.approx(1.2e9, rel=1e-6)
+    assert session.cursor.position > story.marks["waiting"]
+
+
+def test_player_falls_behind_rather_than_freezing():
+    session, clock = Slow(domino().timeline), Clock()
+    session.clock, session.cost_s = clock, 0.02
+    player = Player(clock)
+    player.change_speed(99)
+    player.start(0)
+    for _ in range(20):
+        clock.now_s += 0.1
+        before = clock.now_s
+        player.frame(session)
+        assert clock.now_s - before < BUDGET_S + 0.03
+
+
+def test_player_stops_at_the_end_of_a_recording():
+    story = recording()
+    session, clock = Session(story.timeline), Clock()
+    player = Player(clock)
+    player.start(0)
+    clock.now_s += 0.2
+    assert not player.frame(session)
+    assert session.cursor.at_end

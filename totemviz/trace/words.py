@@ -1,0 +1,406 @@
+"""The timeline in plain words: one sentence for every event, and the small words all views share.
+
+``sentence(event, view)`` says what one event means; what is going on at the cursor, and why, is ``trace.headline``.
+Names and limits are read from the view, so a simulation and a recording are told alike. The claims are those of
+the source, not of popular articles: aru means *received into memory by every corosync*, not delivered and not on disk;
+a lost token says nothing about which node failed; a writer waits for its own node only (sheet §5.1, §11).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from totemviz.corosync import effects as corosync
+from totemviz.pmxcfs import effects as pmxcfs
+from totemviz.totem import effects as totem
+from totemviz.totem.config import KEYS, MS
+from totemviz.totem.states import Gather
+from totemviz.trace import events as ev
+from totemviz.trace.events import Event, kind_of
+from totemviz.trace.view import DCDB_GROUP, ClusterView, NodeView
+
+US = 1_000
+SECOND = 1_000_000_000
+MISS_COUNT = KEYS["miss_count_const"].default or 5
+EVERYBODY = 0
+NO_ARU = 0xFFFFFFFF
+
+
+# ------------------------------------------------------------------------------------------------------ small words
+
+
+def span(time_ns: int) -> str:
+    """A length of time as people say it: ``160 µs``, ``685 ms``, ``2.1 s``, ``3.65 s``."""
+    if time_ns < MS:
+        return f"{time_ns / US:.0f} µs"
+    if time_ns < 10 * MS:
+        return f"{time_ns / MS:.1f} ms"
+    if time_ns < SECOND:
+        return f"{time_ns / MS:.0f} ms"
+    if time_ns < 10 * SECOND:
+        return f"{time_ns / SECOND:.2f}".rstrip("0").rstrip(".") + " s"
+    return f"{time_ns / SECOND:.1f} s"
+
+
+def who(view: ClusterView, nodeid: int) -> str:
+    """The letter a node goes by (else its name); ``everybody`` for target 0."""
+    if nodeid == EVERYBODY:
+        return "everybody"
+    node = view.nodes.get(nodeid)
+    if node is None:
+        return f"node {nodeid}"
+    return node.info.letter or node.info.name
+
+
+def names(view: ClusterView, nodeids: Iterable[int]) -> str:
+    """``A, B and C``; ``nobody`` for an empty list."""
+    words = [who(view, nodeid) for nodeid in nodeids]
+    if len(words) < 2:
+        return words[0] if words else "nobody"
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def numbers(seqs: Iterable[int]) -> str:
+    """Sequence numbers with runs joined: ``39``, ``39 and 41``, ``39–44``."""
+    runs: list[list[int]] = []
+    for seq in seqs:
+        if runs and seq == runs[-1][1] + 1:
+            runs[-1][1] = seq
+        else:
+            runs.append([seq, seq])
+    words = [str(a) if a == b else f"{a}–{b}" for a, b in runs]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else "none"
+
+
+def aru_text(aru: int) -> str:
+    """The aru; ``none`` for the value the first token of a ring carries (sheet §4.5: 0xffffffff)."""
+    return "none" if aru == NO_ARU else str(aru)
+
+
+def errno_text(result: int) -> str:
+    """``EACCES (Permission denied)`` for -13; ``ok`` for success."""
+    if result >= 0:
+        return "ok"
+    return f"{errno.errorcode.get(-result, str(-result))} ({os.strerror(-result)})"
+
+
+def miss_count(view: ClusterView) -> int:
+    """At how many token visits a hole must be seen before it is asked for (corosync's miss_count_const)."""
+    return view.run.limits.get("miss_count_const", MISS_COUNT) if view.run else MISS_COUNT
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 message``, ``2 messages``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+DATAGRAM_WORDS = {
+    "orf_token": "the token",
+    "mcast": "a message",
+    "memb_merge_detect": "a merge detect (is there another ring?)",
+    "memb_join": "a join (who can hear me?)",
+    "memb_commit_token": "the commit token of a new ring",
+    "token_hold_cancel": "a hold cancel (I have something to send)",
+}
+
+GATHER_WORDS = {
+    Gather.CONSENSUS_TIMEOUT.text: "not everybody answered in time; the silent ones are given up",
+    Gather.TOKEN_LOST_OPERATIONAL.text: "no token came for the token timeout",
+    Gather.CONSENSUS_EXPIRED.text: "all agreed, but no new ring came of it",
+    Gather.TOKEN_LOST_COMMIT.text: "the commit token did not come back",
+    Gather.TOKEN_LOST_RECOVERY.text: "the token was lost while the ring recovered",
+    Gather.FAILED_TO_RECEIVE.text: "it does not receive messages any more",
+    Gather.FOREIGN_MESSAGE_OPERATIONAL.text: "it heard a message of another ring",
+    Gather.FOREIGN_MESSAGE_GATHER.text: "it heard a message of another ring",
+    Gather.MERGE_OPERATIONAL.text: "it heard that another ring exists",
+    Gather.MERGE_GATHER.text: "it heard that another ring exists",
+    Gather.MERGE_JOIN.text: "a join told it of nodes it did not count on",
+    Gather.JOIN_OPERATIONAL.text: "somebody looks for members",
+    Gather.JOIN_COMMIT.text: "somebody looks for members again",
+    Gather.JOIN_RECOVERY.text: "somebody looks for members again",
+    Gather.INTERFACE_CHANGE.text: "it has just started and looks for others",
+}
+
+TIMER_WORDS = {
+    totem.TotemTimer.TOKEN_LOSS.value: "no token came for the whole token timeout",
+    totem.TotemTimer.TOKEN_WARNING.value: "the token is late: three quarters of the token timeout are over",
+    totem.TotemTimer.TOKEN_RETRANSMIT.value: "no newer token came: it sends its last token again",
+    totem.TotemTimer.HOLD_RETRANSMIT.value: "the hold time is over: the token may go on",
+    totem.TotemTimer.JOIN.value: "it asks again who is there",
+    totem.TotemTimer.CONSENSUS.value: "not everybody agreed in time",
+    totem.TotemTimer.MERGE_DETECT.value: "it asks whether another ring exists",
+    totem.TotemTimer.PAUSE.value: "the daemon checks that it was not paused",
+    totem.TotemTimer.STARTUP.value: "its links are up",
+}
+
+
+# -------------------------------------------------------------------------------------------------------- sentences
+
+
+def sentence(event: Event, view: ClusterView) -> str:
+    """What the event means, in one line without a full stop."""
+    told = SENTENCES.get(type(event.body))
+    node = who(view, event.node)
+    text = told(event.body, node, view) if told else f"{node}: {kind_of(event.body).replace('_', ' ')}"
+    return f"{text} (inferred)" if event.inferred else text
+
+
+def _run_started(body: ev.RunStarted, _node: str, _view: ClusterView) -> str:
+    kind = "a recording of" if body.world == "recorded" else "a run of"
+    return f"here begins {kind} {plural(len(body.nodes), 'node')}" + (f": {body.title}" if body.title else "")
+
+
+def _intervened(body: ev.Intervened, _node: str, view: ClusterView) -> str:
+    return "you: " + re.sub(r"node (\d+)", lambda found: who(view, int(found[1])), body.text)
+
+
+def _datagram(body: Any) -> str:
+    return DATAGRAM_WORDS.get(body.kind, f"a datagram of kind {body.kind}")
+
+
+def _sent(body: ev.DatagramSent, node: str, view: ClusterView) -> str:
+    return f"{node} sends {_datagram(body)} to {who(view, body.target)}"
+
+
+def _received(body: ev.DatagramReceived, node: str, view: ClusterView) -> str:
+    if body.kind == "orf_token":
+        return f"the token reaches {node}"
+    return f"{node} reads {_datagram(body)} from {who(view, body.source)}"
+
+
+def _dropped(body: ev.DatagramDropped, _node: str, view: ClusterView) -> str:
+    return f"{_datagram(body)} from {who(view, body.source)} never reaches {who(view, body.target)}: {body.why}"
+
+
+def _queued(body: ev.DatagramQueued, node: str, _view: ClusterView) -> str:
+    return f"{_datagram(body)} waits in {node}'s socket: {body.process} does not run"
+
+
+def _timer(body: ev.TimerExpired, node: str, _view: ClusterView) -> str:
+    text = TIMER_WORDS.get(body.timer, f"{body.process}'s timer “{body.timer}” runs out")
+    late = f" ({span(body.late_ns)} late)" if body.late_ns >= MS else ""
+    return f"{node}: {text}{late}"
+
+
+def _blocked(body: ev.ProcessBlocked, node: str, _view: ClusterView) -> str:
+    verb = "stands" if len(body.processes) == 1 else "stand"
+    return f"{' and '.join(body.processes)} on {node} {verb} still: {body.why}"
+
+
+def _resumed(body: ev.ProcessResumed, node: str, _view: ClusterView) -> str:
+    backlog = f"; {plural(body.waiting, 'input')} waited for it" if body.waiting else ""
+    return f"{node}: {' and '.join(body.processes)} can go on after {span(body.blocked_ns)}{backlog}"
+
+
+def _disk(body: ev.DiskChanged, node: str, _view: ClusterView) -> str:
+    if body.stall_ns:
+        return f"{node}'s disk answers no sync for the next {span(body.stall_ns)}"
+    return f"{node}'s disk is now of kind {body.profile}"
+
+
+def _link(body: ev.LinkChanged, _node: str, view: ClusterView) -> str:
+    link = f"the link from {who(view, body.source)} to {who(view, body.target)}"
+    if body.cut:
+        return f"{link} is cut"
+    if body.loss_percent:
+        return f"{link} loses {body.loss_percent:g} % of the datagrams"
+    return f"{link} is whole (delay {span(body.delay_ns)})"
+
+
+def _write_finished(body: ev.WriteFinished, node: str, _view: ClusterView) -> str:
+    if body.result < 0:
+        return f"write w{body.write} on {node} fails with {errno_text(body.result)} after {span(body.took_ns)}"
+    return f"write w{body.write} on {node} is done for its program after {span(body.took_ns)}"
+
+
+def _token_received(body: totem.TokenReceived, node: str, _view: ClusterView) -> str:
+    asked = f"; it asks for {numbers(body.rtr)}" if body.rtr else ""
+    return f"{node} receives the token: seq {body.seq}, aru {aru_text(body.aru)}{asked}"
+
+
+def _retransmit_checked(body: totem.RetransmitChecked, node: str, view: ClusterView) -> str:
+    parts = []
+    if body.resent:
+        parts.append(f"resends {numbers(body.resent)}")
+    if body.requested:
+        parts.append(f"asks for {numbers(body.requested)} through the token")
+    if body.missing:
+        seqs = numbers(seq for seq, _ in body.missing)
+        visits = max(count for _, count in body.missing)
+        parts.append(f"misses {seqs} (visit {visits} of {miss_count(view)} before it asks)")
+    return f"{node} {' and '.join(parts) if parts else 'misses nothing and has nothing to resend'}"
+
+
+def _multicast(body: totem.MessagesMulticast, node: str, _view: ClusterView) -> str:
+    if body.count == 0:
+        waiting = f"; {plural(body.queued, 'message')} must wait" if body.queued else ""
+        return f"{node} sends no new message{waiting}"
+    seqs = numbers(range(body.first_seq, body.first_seq + body.count))
+    waiting = f", {body.queued} still wait" if body.queued else ""
+    return f"{node} multicasts {plural(body.count, 'message')}: seq {seqs}{waiting}"
+
+
+def _token_passed(body: totem.TokenPassed, node: str, view: ClusterView) -> str:
+    if body.held:
+        return f"{node} keeps the token for the hold time: the ring is idle"
+    return f"{node} passes the token to {who(view, body.successor)}: seq {body.seq}, aru {aru_text(body.aru)}"
+
+
+def _token_ignored(body: totem.TokenIgnored, node: str, _view: ClusterView) -> str:
+    why = {
+        "duplicate": "it is a copy of one it has had",
+        "other ring": "it belongs to another ring",
+        "gathering": "it looks for members and has no ring",
+    }
+    return f"{node} drops a token: {why.get(body.reason, body.reason)}"
+
+
+def _state(body: totem.StateEntered, node: str, view: ClusterView) -> str:
+    if body.state == "GATHER":
+        failed = f"; without {names(view, body.failed)}" if body.failed else ""
+        return f"{node} looks for members: {GATHER_WORDS.get(body.text, body.text)}{failed}"
+    words = {
+        "COMMIT": f"{node} has agreed on members; the commit token of ring {body.ring_id} goes round",
+        "RECOVERY": f"{node} recovers: members of the old ring send each other what some of them miss",
+        "OPERATIONAL": f"{node} is operational in ring {body.ring_id}",
+    }
+    return words.get(body.state, f"{node} enters {body.state}: {body.text}")
+
+
+def _membership(body: totem.MembershipInstalled, node: str, view: ClusterView) -> str:
+    changes = [
+        f"{names(view, group)} {word}" for group, word in ((body.joined, "joined"), (body.left, "left")) if group
+    ]
+    if body.unannounced:
+        changes.append(f"{names(view, body.unannounced)} without a word")
+    tail = f"; {', '.join(changes)}" if changes else ""
+    return f"{node} has a new ring {body.ring_id} of {names(view, body.members)}{tail}"
+
+
+def _submitted(body: totem.MessageSubmitted, node: str, _view: ClusterView) -> str:
+    return f"message {body.number} of {node} waits for the token ({body.length} bytes)"
+
+
+def _ordered(body: totem.MessageOrdered, node: str, _view: ClusterView) -> str:
+    return f"{node}'s packet gets seq {body.seq}: its place in the one order all nodes deliver in"
+
+
+def _confchg(body: corosync.CpgConfchg, node: str, view: ClusterView) -> str:
+    changes = [
+        f"{names(view, (m.nodeid for m in group))} {word}"
+        for group, word in ((body.joined, "joined"), (body.left, "left"))
+        if group
+    ]
+    return f"{node} tells its client: group {body.group}, {', '.join(changes) or 'unchanged'}"
+
+
+def _delivered(body: corosync.CpgDelivered, node: str, view: ClusterView) -> str:
+    what = "a change of /etc/pve" if body.group == DCDB_GROUP and body.payload[:2] == b"\0\0" else "a message"
+    return f"{node} delivers {what} from {who(view, body.nodeid)} to group {body.group} (seq {body.seq})"
+
+
+def _quorum(body: corosync.QuorumChanged, node: str, _view: ClusterView) -> str:
+    votes = f"{body.votes} of {body.expected_votes} votes, {body.quorum} needed"
+    return f"{node} {'has quorum' if body.quorate else 'has no quorum: /etc/pve becomes read-only there'} ({votes})"
+
+
+def _fuse_called(body: pmxcfs.FuseCalled, node: str, _view: ClusterView) -> str:
+    to = f" to {body.to}" if body.to else ""
+    return f"{body.operation} {body.path}{to} reaches pmxcfs on {node}"
+
+
+def _applied(body: pmxcfs.ChangeApplied, node: str, view: ClusterView) -> str:
+    change = f"{body.operation} {body.path} from {who(view, body.nodeid)}"
+    if body.result < 0:
+        return f"{node} refuses {change}: {errno_text(body.result)}"
+    return f"{node} applies {change}: /etc/pve is at version {body.version}"
+
+
+def _mode(body: pmxcfs.DfsmModeChanged, node: str, _view: ClusterView) -> str:
+    words = {
+        "START": "starts",
+        "START_SYNC": "compares its state with the other members",
+        "SYNCED": "is synced",
+        "UPDATE": "fetches what it missed",
+        "LEAVE": "leaves its group",
+        "ERROR": "stopped after an internal error",
+    }
+    return f"pmxcfs on {node} ({body.machine}) {words.get(body.mode, f'is in mode {body.mode}')}"
+
+
+def _disk_io(body: pmxcfs.DiskIo, node: str, _view: ClusterView) -> str:
+    where = f" {plural(body.length, 'byte')} at {body.offset}" if body.length else ""
+    return f"SQLite on {node}: {body.op}{where} in {body.file}"
+
+
+def _configuration(body: totem.ConfigurationChange, node: str, view: ClusterView) -> str:
+    if body.transitional:
+        return f"{node} tells the layers above who comes along from its old ring: {names(view, body.members)}"
+    return f"{node} tells the layers above who is in ring {body.ring_id}: {names(view, body.members)}"
+
+
+SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
+    ev.RunStarted: _run_started,
+    ev.Intervened: _intervened,
+    ev.DatagramSent: _sent,
+    ev.DatagramReceived: _received,
+    ev.DatagramDropped: _dropped,
+    ev.DatagramQueued: _queued,
+    ev.TimerExpired: _timer,
+    ev.ProcessStarted: lambda body, node, view: f"{body.process} starts on {node} (pid {body.pid})",
+    ev.ProcessKilled: lambda body, node, view: f"{body.process} on {node} dies without a word",
+    ev.ProcessBlocked: _blocked,
+    ev.ProcessResumed: _resumed,
+    ev.FsyncStarted: lambda body, node, view: f"{body.process} on {node} asks its disk to make {body.file} durable",
+    ev.FsyncFinished: lambda body, node, view: f"{node}'s disk has {body.file} safe after {span(body.took_ns)}",
+    ev.RingIdStored: lambda body, node, view: f"{node} writes ring sequence {body.seq} to its ring-id file",
+    ev.DiskChanged: _disk,
+    ev.LinkChanged: _link,
+    ev.WriteStarted: lambda body, node, view: (
+        f"w{body.write}: a program on {node} begins to write /etc/pve/{body.path.removeprefix('/')} "
+        f"({plural(body.size, 'byte')})"
+    ),
+    ev.SystemCalled: lambda body, node, view: f"w{body.write}: the program on {node} calls {body.operation}",
+    ev.WriteFinished: _write_finished,
+    totem.TokenReceived: _token_received,
+    totem.RetransmitChecked: _retransmit_checked,
+    totem.MessagesMulticast: _multicast,
+    totem.TokenPassed: _token_passed,
+    totem.TokenIgnored: _token_ignored,
+    totem.TokenReleased: lambda body, node, view: f"{node} sends its token again: {body.reason}",
+    totem.PacketDelivered: lambda body, node, view: (
+        f"{node} has all packets up to seq {body.seq} and hands this one of {who(view, body.source)} to the layer above"
+    ),
+    totem.ConfigurationChange: _configuration,
+    corosync.DaemonExited: lambda body, node, view: f"corosync on {node} has ended ({body.reason})",
+    totem.StateEntered: _state,
+    totem.MembershipInstalled: _membership,
+    totem.MessageSubmitted: _submitted,
+    totem.MessageOrdered: _ordered,
+    totem.Log: lambda body, node, view: f"{node} logs [{body.subsystem}] {body.text}",
+    corosync.CpgConfchg: _confchg,
+    corosync.CpgDelivered: _delivered,
+    corosync.QuorumChanged: _quorum,
+    corosync.SyncCompleted: lambda body, node, view: f"{node}: all services are synchronised in ring {body.ring_id}",
+    pmxcfs.FuseCalled: _fuse_called,
+    pmxcfs.ChangeQueued: lambda body, node, view: (
+        f"{body.operation} {body.path} waits at {node} for its place in order"
+    ),
+    pmxcfs.ChangeApplied: _applied,
+    pmxcfs.TreeLoaded: lambda body, node, view: (
+        f"pmxcfs on {node} reads /etc/pve from its disk: version {body.version}"
+    ),
+    pmxcfs.ChangeCommitted: lambda body, node, view: f"SQLite on {node} committed version {body.version} of /etc/pve",
+    pmxcfs.DfsmModeChanged: _mode,
+    pmxcfs.FuseReply: lambda body, node, view: f"the system call on {node} returns: {errno_text(body.result)}",
+    pmxcfs.DiskIo: _disk_io,
+}
+
+
+def node_state(node: NodeView) -> str:
+    """One word for the state of a node; ``?`` where a recording does not show it."""
+    return node.state.lower() if node.state else "?"

@@ -1,0 +1,71 @@
+"""The top line (what run this is, where in it we are) and the explaining line under it."""
+
+from __future__ import annotations
+
+from totemviz.trace.headline import headline
+from totemviz.trace.words import sentence
+from totemviz.tui.moment import Moment
+from totemviz.tui.paint import (
+    DIM,
+    FAINT,
+    GOOD,
+    HEAD,
+    PLAIN,
+    TOKEN,
+    YOU,
+    Drawing,
+    Line,
+    clip,
+    clock,
+    grouped,
+    line_width,
+    wrap,
+)
+from totemviz.tui.panel import Panel
+
+
+def speed_text(speed: float) -> str:
+    """``1×``, ``0.001×``."""
+    return f"{speed:g}×" if speed >= 0.0001 else f"{speed:.5f}×"
+
+
+class HeaderLine(Panel):
+    """Name and run on the left; clock, position and speed on the right."""
+
+    def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
+        run = moment.view.run
+        left: Line = [(" totemviz ", TOKEN), ("▏", FAINT)]
+        if run is not None:
+            parts = [f"{len(run.nodes)} nodes"]
+            if run.world == "recorded":
+                parts.append("recording")
+            else:
+                parts += [f"{run.host_model} model"] if run.host_model else []
+                parts.append(f"seed {run.seed}")
+            left.append((" · ".join(parts), PLAIN))
+            if run.title:
+                left.append((f"  “{run.title}”", DIM))
+        place = f"event {grouped(moment.position + 1)} of {grouped(len(moment.timeline))}"
+        right: Line = [
+            (clock(moment.now_ns), HEAD),
+            (f"   {place}   " if width >= 100 else "  ", DIM),
+            ("▶ " if moment.playing else "❚❚ ", GOOD if moment.playing else DIM),
+            (f"{speed_text(moment.speed)} ", PLAIN if moment.playing else DIM),
+        ]
+        room = width - line_width(right)
+        left = clip(left, room - 1)
+        return Drawing([[*left, (" " * (room - line_width(left)), PLAIN), *right]])
+
+
+class Headline(Panel):
+    """What is going on and why; under it what just happened, or an answer to the user."""
+
+    def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
+        view = moment.view
+        told = wrap(headline(view, moment.now_ns), width - 2, max(1, height - 1 if moment.notice else height))
+        lines: list[Line] = [[(f" {text}", HEAD)] for text in told]
+        if moment.notice:
+            lines.append([(f" {moment.notice}", YOU)])
+        elif len(lines) < height and view.last is not None:
+            lines.append([(" just now: ", DIM), (sentence(view.last, view), DIM)])
+        return Drawing([clip(line, width) for line in lines[:height]])

@@ -1,0 +1,51 @@
+"""What every panel is given to draw: one moment of a session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from totemviz.sim.session import Session
+from totemviz.trace.timeline import Timeline
+from totemviz.trace.view import ClusterView, NodeView
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The cursor's view, and what the person in front of it has chosen.
+
+    ``now_ns`` is the clock on screen: the time of the last event, or later while the run plays through a pause.
+    ``quiet``: the cursor got here by a jump or by playing, so nothing is to be lit as changed.
+    """
+
+    session: Session
+    now_ns: int
+    chosen: int = 0
+    playing: bool = False
+    speed: float = 1.0
+    quiet: bool = False
+    notice: str = ""
+
+    @property
+    def view(self) -> ClusterView:
+        """The cluster at the cursor."""
+        return self.session.cursor.view
+
+    @property
+    def timeline(self) -> Timeline:
+        """The run the cursor is in."""
+        return self.session.timeline
+
+    @property
+    def position(self) -> int:
+        """Id of the event at the cursor, -1 before the first."""
+        return self.session.cursor.position
+
+    @property
+    def nodes(self) -> list[NodeView]:
+        """All nodes by ascending node id."""
+        return [node for _, node in sorted(self.view.nodes.items())]
+
+    @property
+    def recorded(self) -> bool:
+        """Whether this is a recording, so that some things are unknown."""
+        return self.view.run is not None and self.view.run.world == "recorded"

@@ -1,0 +1,124 @@
+"""The base of all panels: draws a moment as plain lines and repaints only the rows that became different."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from totemviz.tui.lit import Lit
+from totemviz.tui.moment import Moment
+from totemviz.tui.paint import Drawing, Hit, Line
+from totemviz.tui.theme import look
+
+
+class Panel(Widget):
+    """Shows one moment. Subclasses say how in ``draw`` and name themselves in ``title``."""
+
+    class NodeChosen(Message):
+        """A node was clicked."""
+
+        def __init__(self, nodeid: int) -> None:
+            super().__init__()
+            self.nodeid = nodeid
+
+    class EventChosen(Message):
+        """An event was clicked or entered: the cursor should go there."""
+
+        def __init__(self, event_id: int) -> None:
+            super().__init__()
+            self.event_id = event_id
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.moment: Moment | None = None
+        self.drawing = Drawing([])
+        self.lit = Lit()
+        self._strips: dict[int, Strip] = {}
+        self._drawn_theme: tuple[str, Style] | None = None
+
+    # --------------------------------------------------------------------------------------------- for subclasses
+
+    def draw(self, moment: Moment, width: int, height: int) -> Drawing:
+        """The lines to show, at most ``height`` of ``width`` cells."""
+        raise NotImplementedError
+
+    def title(self, moment: Moment) -> str:
+        """What stands in the panel's frame."""
+        return ""
+
+    # ------------------------------------------------------------------------------------------------- the machine
+
+    def show(self, moment: Moment) -> None:
+        """Take a new moment; costs nothing while the panel is hidden."""
+        self.moment = moment
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw again and repaint the rows that differ."""
+        width, height = self.size
+        if self.moment is None or not width or not height or not self.is_on_screen:
+            return
+        self.lit.begin(self.moment.position, self.moment.quiet)
+        drawing = self.draw(self.moment, width, height)
+        before, self.drawing = self.drawing.lines, drawing
+        after = drawing.lines
+        rows = max(len(before), len(after))
+        changed = [y for y in range(rows) if self._row(before, y) != self._row(after, y)]
+        for y in changed:
+            self._strips.pop(y, None)
+        if changed:
+            self.refresh(*(Region(0, y, width, 1) for y in changed))
+        if self.border_title != (title := self.title(self.moment)):
+            self.border_title = title
+
+    @staticmethod
+    def _row(lines: list[Line], y: int) -> Line | None:
+        return lines[y] if y < len(lines) else None
+
+    def render_line(self, y: int) -> Strip:
+        """One row of the drawing."""
+        width = self.size.width
+        ground = self.visual_style.rich_style
+        if (theme := (self.app.theme, ground)) != self._drawn_theme:
+            self._strips.clear()
+            self._drawn_theme = theme
+        strip = self._strips.get(y)
+        if strip is None or strip.cell_length != width:
+            dark = self.app.current_theme.dark
+            line = self._row(self.drawing.lines, y) or []
+            segments = [Segment(text, ground + look(role, dark)) for text, role in line]
+            strip = Strip(segments).adjust_cell_length(width, ground)
+            self._strips[y] = strip
+        return strip
+
+    @property
+    def is_on_screen(self) -> bool:
+        """Whether the layout gives this panel a place (parents included)."""
+        return all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """The layout gave the panel a size."""
+        self.redraw()
+
+    def on_show(self, _event: events.Show) -> None:
+        """The panel came into view."""
+        self.redraw()
+
+    def on_click(self, event: events.Click) -> None:
+        """Find out what was hit."""
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        for hit in self.drawing.hits:
+            if hit.y == offset.y and hit.x <= offset.x < hit.x + hit.width:
+                self.was_hit(hit)
+                return
+
+    def was_hit(self, hit: Hit) -> None:
+        """A part of the drawing was clicked (Textual calls ``on_click`` of every base class, this only once)."""
+        self.post_message(self.NodeChosen(hit.value) if hit.kind == "node" else self.EventChosen(hit.value))

@@ -1,0 +1,96 @@
+"""The tabs: one page of several at a time, by number or click."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher, Input
+
+from totemviz.tui.bytes import BytesPanel
+from totemviz.tui.eventlist import EventList, LogList
+from totemviz.tui.inspector import Inspector
+from totemviz.tui.moment import Moment
+from totemviz.tui.paint import DIM, FAINT, HEAD, NOW, Drawing, Hit, Line, grouped, line_width
+from totemviz.tui.panel import Panel
+from totemviz.tui.why import WhyPanel
+
+ELSEWHERE_WHEN_WIDE = ("events", "why")
+PAGES = ("events", "log", "bytes", "why", "node")
+
+
+class TabBar(Panel):
+    """``1 events  2 log  3 bytes …``, the open one marked."""
+
+    class Chosen(Message):
+        """A tab was clicked."""
+
+        def __init__(self, page: str) -> None:
+            super().__init__()
+            self.page = page
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.page = "events"
+        self.filter_words = ""
+        self.wide = False
+
+    def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
+        line: Line = [("─", FAINT)]
+        hits: list[Hit] = []
+        for number, page in enumerate(PAGES, start=1):
+            if self.wide and page in ELSEWHERE_WHEN_WIDE:
+                continue
+            text = f" {number} {page} "
+            hits.append(Hit(line_width(line), 0, len(text), "page", number - 1))
+            line.append((text, NOW if page == self.page else HEAD))
+            line.append(("─", FAINT))
+        note = f" only: {self.filter_words} (esc: all) " if self.filter_words else ""
+        note = note or f" event {grouped(moment.position + 1)} of {grouped(len(moment.timeline))} "
+        rest = width - line_width(line) - len(note) - 1
+        if rest > 0:
+            line += [("─" * rest, FAINT), (note, DIM), ("─", FAINT)]
+        return Drawing([line], tuple(hits))
+
+    def was_hit(self, hit: Hit) -> None:
+        """Open the page under the mouse."""
+        self.post_message(self.Chosen(PAGES[hit.value]))
+
+
+class Tabs(Vertical):
+    """The bar and the pages."""
+
+    def compose(self) -> ComposeResult:  # noqa: D102
+        yield TabBar(id="bar")
+        yield Input(placeholder="kind, word or node letter; enter keeps it, esc shows all", id="filter", compact=True)
+        with ContentSwitcher(initial="page-events", id="pages"):
+            yield EventList(id="page-events")
+            yield LogList(id="page-log")
+            yield BytesPanel(id="page-bytes")
+            yield WhyPanel(id="page-why")
+            yield Inspector(id="page-node")
+
+    @property
+    def page(self) -> str:
+        """The open page."""
+        return self.query_one(TabBar).page
+
+    def set_wide(self, wide: bool) -> None:
+        """In the widest layout events and causes are always in sight, so the tabs offer the rest."""
+        bar = self.query_one(TabBar)
+        if bar.wide != wide:
+            bar.wide = wide
+            if wide and bar.page in ELSEWHERE_WHEN_WIDE:
+                self.open("log")
+            elif not wide:
+                self.open("events")
+            bar.redraw()
+
+    def open(self, page: str) -> Widget:
+        """Show a page; returns it."""
+        bar = self.query_one(TabBar)
+        bar.page = page
+        bar.redraw()
+        self.query_one(ContentSwitcher).current = f"page-{page}"
+        return self.query_one(f"#page-{page}")

@@ -1,0 +1,60 @@
+"""A panel of lines that may be longer than its window: up and down scroll."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+
+from totemviz.tui.moment import Moment
+from totemviz.tui.paint import DIM, Drawing, Hit
+from totemviz.tui.panel import Panel
+
+
+class TextPanel(Panel, can_focus=True):
+    """Subclasses give all their lines in ``content``; this shows a window of them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "scroll_lines(-1)", "up", show=False),
+        Binding("down,j", "scroll_lines(1)", "down", show=False),
+        Binding("pageup", "scroll_lines(-10)", "page up", show=False),
+        Binding("pagedown", "scroll_lines(10)", "page down", show=False),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.top = 0
+        self._position = -2
+
+    def content(self, moment: Moment, width: int) -> Drawing:
+        """All lines."""
+        raise NotImplementedError
+
+    def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
+        if moment.position != self._position:
+            self._position = moment.position
+            self.top = 0
+        lines, hits = self.content(moment, width)
+        self.top = max(0, min(self.top, len(lines) - height))
+        visible = lines[self.top : self.top + height]
+        below = len(lines) - self.top - len(visible)
+        if below > 0:
+            visible[-1] = [(f" … {below + 1} more lines: click here and press ↓", DIM)]
+        moved = (Hit(hit.x, hit.y - self.top, hit.width, hit.kind, hit.value) for hit in hits)
+        return Drawing(visible, tuple(hit for hit in moved if 0 <= hit.y < height))
+
+    def action_scroll_lines(self, lines: int) -> None:
+        """Move the window."""
+        self.top = max(0, self.top + lines)
+        self.redraw()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Further down."""
+        event.stop()
+        self.action_scroll_lines(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Further up."""
+        event.stop()
+        self.action_scroll_lines(-3)
