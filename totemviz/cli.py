@@ -66,6 +66,8 @@ def cli(context: click.Context) -> None:
 @click.option("--out", metavar="FILE", help="Write the timeline as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the run's figures.")
 @click.option("--transcript", is_flag=True, help="Print the run as text, one event a line.")
+@click.option("--logs", metavar="DIR", help="Write every daemon's log file, as the daemons themselves write it.")
+@click.option("--debug", is_flag=True, help="Logs: with corosync's debug lines.")
 @click.option("--check", is_flag=True, help="Check the protocol's invariants; exit code 1 if one is false.")
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND", help="Transcript: only this kind of event (repeatable)."
@@ -81,6 +83,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: str | None = None,
     as_json: bool = False,
     transcript: bool = False,
+    logs: str | None = None,
+    debug: bool = False,
     check: bool = False,
     kinds: tuple[str, ...] = (),
     nodes: tuple[int, ...] = (),
@@ -89,7 +93,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     with _readable_errors():
         scenario, cluster = _scenario(scenario_file, conf, host_model, seed)
         if not headless:
-            if unused := _headless_only(for_ns=for_ns, out=out, json=as_json, transcript=transcript, check=check):
+            given = {"for": for_ns, "out": out, "json": as_json, "transcript": transcript, "logs": logs, "check": check}
+            if unused := next((name for name, value in given.items() if value), ""):
                 raise BadInput(f"--{unused} is for headless runs; add --headless")
             from totemviz.sim.session import Simulation
             from totemviz.tui import run_cockpit
@@ -99,7 +104,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             run_cockpit(simulation)
             return
         _check_filters(kinds, nodes, cluster)
-        _run_headless(scenario, cluster, for_ns, out, as_json, (transcript, kinds, nodes), check)
+        if debug and logs is None:
+            raise BadInput("--debug is for log files; add --logs DIR")
+        _run_headless(scenario, cluster, for_ns, (out, logs, debug), as_json, (transcript, kinds, nodes), check)
 
 
 @cli.command()
@@ -156,6 +163,25 @@ def shadow(file: str, node: int | None, conf: str | None, as_json: bool) -> None
 
 
 @cli.command()
+@click.argument("file", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def conf(file: str, as_json: bool) -> None:
+    """Explain a corosync.conf: timeouts in effect, time until a dead node is out, votes, and what is risky."""
+    with _readable_errors():
+        import msgspec
+
+        from totemviz.corosync.conf import load
+        from totemviz.corosync.report import render, report
+
+        found = report(load(file))
+        if as_json:
+            click.echo(msgspec.json.encode(found))
+            return
+        for text in render(found):
+            click.echo(text)
+
+
+@cli.command()
 @click.argument("name", required=False)
 def lesson(name: str | None) -> None:
     """List the lessons, or start one."""
@@ -206,10 +232,6 @@ def _scenario(
     return msgspec.structs.replace(scenario, **changes), cluster
 
 
-def _headless_only(**options: Any) -> str:
-    return next((name.removesuffix("_ns") for name, value in options.items() if value), "")
-
-
 def _check_filters(kinds: tuple[str, ...], nodes: tuple[int, ...], cluster: CorosyncConf) -> None:
     from totemviz.trace.events import BODY_BY_KIND
 
@@ -226,7 +248,7 @@ def _run_headless(
     scenario: Scenario,
     cluster: CorosyncConf,
     for_ns: int | None,
-    out: str | None,
+    files: tuple[str | None, str | None, bool],
     as_json: bool,
     transcript: tuple[bool, tuple[str, ...], tuple[int, ...]],
     check: bool,
@@ -236,6 +258,7 @@ def _run_headless(
     import msgspec
 
     from totemviz.sim.world import World
+    from totemviz.trace.logs import write_logs
     from totemviz.trace.summary import summarise
 
     until_ns = int(scenario.stop_after) if for_ns is None else for_ns
@@ -243,8 +266,11 @@ def _run_headless(
     started = time.perf_counter()
     interrupted = _run_with_progress(world, until_ns)
     wall_seconds = time.perf_counter() - started
+    out, logs, debug = files
     if out is not None:
         world.timeline.save(Path(out))
+    if logs is not None:
+        write_logs(world.timeline, Path(logs), world.epoch_s, debug)
     wanted, kinds, nodes = transcript
     if wanted:
         _print_transcript(world.timeline, kinds, nodes)
