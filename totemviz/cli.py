@@ -66,6 +66,14 @@ def cli(context: click.Context) -> None:
 @click.option("--out", metavar="FILE", help="Write the timeline as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the run's figures.")
 @click.option("--transcript", is_flag=True, help="Print the run as text, one event a line.")
+@click.option(
+    "--export-db",
+    "exports",
+    type=(int, str),
+    multiple=True,
+    metavar="NODE FILE",
+    help="Write a node's config.db as it is at the end (repeatable).",
+)
 @click.option("--check", is_flag=True, help="Check the protocol's invariants; exit code 1 if one is false.")
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND", help="Transcript: only this kind of event (repeatable)."
@@ -81,6 +89,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: str | None = None,
     as_json: bool = False,
     transcript: bool = False,
+    exports: tuple[tuple[int, str], ...] = (),
     check: bool = False,
     kinds: tuple[str, ...] = (),
     nodes: tuple[int, ...] = (),
@@ -89,7 +98,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     with _readable_errors():
         scenario, cluster = _scenario(scenario_file, conf, host_model, seed)
         if not headless:
-            if unused := _headless_only(for_ns=for_ns, out=out, json=as_json, transcript=transcript, check=check):
+            options = {"for": for_ns, "out": out, "json": as_json, "transcript": transcript, "check": check}
+            if unused := _headless_only(options | {"export-db": exports}):
                 raise BadInput(f"--{unused} is for headless runs; add --headless")
             from totemviz.sim.session import Simulation
             from totemviz.tui import run_cockpit
@@ -99,7 +109,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             run_cockpit(simulation)
             return
         _check_filters(kinds, nodes, cluster)
-        _run_headless(scenario, cluster, for_ns, out, as_json, (transcript, kinds, nodes), check)
+        _check_exports(exports, cluster)
+        _run_headless(scenario, cluster, for_ns, out, as_json, (transcript, kinds, nodes), check, exports)
 
 
 @cli.command()
@@ -206,8 +217,8 @@ def _scenario(
     return msgspec.structs.replace(scenario, **changes), cluster
 
 
-def _headless_only(**options: Any) -> str:
-    return next((name.removesuffix("_ns") for name, value in options.items() if value), "")
+def _headless_only(options: dict[str, Any]) -> str:
+    return next((name for name, value in options.items() if value), "")
 
 
 def _check_filters(kinds: tuple[str, ...], nodes: tuple[int, ...], cluster: CorosyncConf) -> None:
@@ -222,6 +233,13 @@ def _check_filters(kinds: tuple[str, ...], nodes: tuple[int, ...], cluster: Coro
             raise BadInput(f"--node {node}: there is no such node; the cluster has {', '.join(map(str, known))}")
 
 
+def _check_exports(exports: tuple[tuple[int, str], ...], cluster: CorosyncConf) -> None:
+    known = [node.nodeid for node in cluster.nodes]
+    for node, _ in exports:
+        if node not in known:
+            raise BadInput(f"--export-db {node}: there is no such node; the cluster has {', '.join(map(str, known))}")
+
+
 def _run_headless(
     scenario: Scenario,
     cluster: CorosyncConf,
@@ -230,11 +248,13 @@ def _run_headless(
     as_json: bool,
     transcript: tuple[bool, tuple[str, ...], tuple[int, ...]],
     check: bool,
+    exports: tuple[tuple[int, str], ...],
 ) -> None:
     import time
 
     import msgspec
 
+    from totemviz.sim.seed import CONFIG_DB
     from totemviz.sim.world import World
     from totemviz.trace.summary import summarise
 
@@ -245,6 +265,8 @@ def _run_headless(
     wall_seconds = time.perf_counter() - started
     if out is not None:
         world.timeline.save(Path(out))
+    for node, file in exports:
+        Path(file).write_bytes(world.hosts[node].disk.export(CONFIG_DB))
     wanted, kinds, nodes = transcript
     if wanted:
         _print_transcript(world.timeline, kinds, nodes)

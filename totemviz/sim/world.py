@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -23,7 +24,7 @@ from totemviz.sim.network import Link, Loss, Network
 from totemviz.sim.profiles import PROFILES
 from totemviz.sim.scenario import Scenario
 from totemviz.sim.scheduler import Scheduler
-from totemviz.sim.seed import CONFIG_DB, seed_database
+from totemviz.sim.seed import CONFIG_DB, load_database, seed_database
 from totemviz.sim.threads import COROSYNC, PMXCFS
 from totemviz.sim.units import US, Duration
 from totemviz.totem.effects import RingId
@@ -71,7 +72,8 @@ class World:
             for index, node in enumerate(conf.nodes)
         )
         self.record(ev.WORLD, ev.NO_CAUSE, self._run_started(infos))
-        database = seed_database(conf, EPOCH_S)
+        given = scenario.start.database
+        database = load_database(Path(given)) if given else seed_database(conf, EPOCH_S)
         for info in infos:
             disk = Disk(PROFILES[info.disk], self.stream(f"disk/{info.nodeid}"), {CONFIG_DB: database})
             self.hosts[info.nodeid] = Host(self, info, scenario.host_model, disk)
