@@ -117,11 +117,27 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with what was found.")
 @click.option("--transcript", is_flag=True, help="Print the recording as text, one event a line.")
-def replay(files: tuple[str, ...], as_json: bool, transcript: bool) -> None:
-    """Look at a recording of a real cluster (captures of its corosync traffic), or at a run saved with --out."""
+@click.option(
+    "--export-db",
+    "exports",
+    type=(int, str),
+    multiple=True,
+    metavar="NODE FILE",
+    help="Write the config.db the node's pmxcfs must have had at the end (repeatable).",
+)
+@click.option("--conf", metavar="FILE", help="With --export-db: the corosync.conf /etc/pve began with.")
+def replay(
+    files: tuple[str, ...], as_json: bool, transcript: bool, exports: tuple[tuple[int, str], ...], conf: str | None
+) -> None:
+    """Look at a recording of a real cluster (captures of its corosync traffic), or at a run saved with --out.
+
+    With --export-db the recorded CPG messages go through totemviz' own pmxcfs instead.
+    """
     with _readable_errors():
         timeline, summary = _load_recording([Path(file) for file in files])
-        if as_json:
+        if exports:
+            _export_recorded(timeline, summary if as_json else None, exports, _conf_texts(files, conf))
+        elif as_json:
             click.echo(summary)
         elif transcript:
             _print_transcript(timeline, (), ())
@@ -352,6 +368,44 @@ def _load_recording(paths: list[Path]) -> tuple[Timeline, bytes]:
     return recording.timeline, msgspec.json.encode(recording.summary)
 
 
+def _conf_texts(files: tuple[str, ...], conf: str | None) -> list[bytes]:
+    """What may be the corosync.conf of a recording: the file named, or those that lie beside the captures."""
+    if conf is not None:
+        return [Path(conf).read_bytes()]
+    beside = dict.fromkeys(Path(file).parent / "corosync.conf" for file in files)
+    return [path.read_bytes() for path in beside if path.is_file()]
+
+
+def _export_recorded(
+    timeline: Timeline, summary: bytes | None, exports: tuple[tuple[int, str], ...], confs: list[bytes]
+) -> None:
+    """Write the databases, and say what proves them and what nobody can know; as JSON with ``summary``."""
+    import msgspec
+
+    from totemviz.trace.events import RunStarted
+    from totemviz.trace.recorded_pmxcfs import export_database
+
+    started = timeline[0].body
+    if isinstance(started, RunStarted) and started.world != "recorded":
+        raise BadInput("--export-db replays a capture; for a simulated run give it to: totemviz run … --headless")
+    results = [export_database(timeline, node, Path(file), confs) for node, file in exports]
+    if summary is not None:
+        figures = msgspec.json.decode(summary)
+        click.echo(msgspec.json.encode(figures | {"databases": results}))
+        return
+    for result, (_, file) in zip(results, exports, strict=True):
+        click.echo(
+            f"{file}: /etc/pve of node {result.node} at version {result.version}, {result.rows} rows; "
+            f"{result.states} recorded states agree"
+        )
+        for line in (*result.notes, *result.undetermined):
+            click.echo(f"  {line}")
+        if any(row.path == "corosync.conf" for row in result.undetermined):
+            click.echo(
+                "  name the corosync.conf of that time with --conf; it is taken if its digest is the recorded one"
+            )
+
+
 # -------------------------------------------------------------------------------------------------------------- errors
 
 
@@ -361,12 +415,13 @@ def _readable_errors() -> Iterator[None]:
     from totemviz.corosync.conf import ConfError
     from totemviz.sim.scenario import ScenarioError
     from totemviz.trace.capture import CaptureError
+    from totemviz.trace.recorded_services import NothingToExportError
     from totemviz.trace.shadow_record import NothingToShadow
     from totemviz.trace.timeline import TimelineError
 
     try:
         yield
-    except (ScenarioError, ConfError, TimelineError, CaptureError, NothingToShadow) as error:
+    except (ScenarioError, ConfError, TimelineError, CaptureError, NothingToShadow, NothingToExportError) as error:
         raise BadInput(str(error)) from None
     except BrokenPipeError:
         raise
