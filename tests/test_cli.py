@@ -138,6 +138,8 @@ def files(tmp_path: Path) -> Path:
         (["shadow", "text.log"], "text.log"),
         (["shadow", CAPTURE, "--node", "9"], "node 9"),
         (["lesson", "flying"], "use one of"),
+        (["disk", "missing"], "missing"),
+        (["disk", "--name", "nvme"], "built-in"),
     ],
     ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else None,
 )

@@ -15,8 +15,8 @@ from totemviz.corosync.daemon import Daemon
 from totemviz.pmxcfs import effects as px
 from totemviz.pmxcfs.database import Database
 from totemviz.pmxcfs.machine import Pmxcfs
+from totemviz.sim import saved_profiles
 from totemviz.sim.disk import Disk
-from totemviz.sim.profiles import PROFILES
 from totemviz.sim.seed import CONFIG_DB
 from totemviz.sim.threads import COROSYNC, NOTICEABLE_BLOCK_NS, PMXCFS, QUIET_TIMERS, HostModel, Job, Thread, Timers
 from totemviz.totem import effects as tt
@@ -470,7 +470,7 @@ class Host:
 
     def set_disk(self, profile: str, cause: int) -> None:
         """Another kind of disk with the same content."""
-        self.disk.profile = PROFILES[profile]
+        self.disk.profile = saved_profiles.find(profile)
         self._record(cause, ev.DiskChanged(profile, 0))
 
 

@@ -49,8 +49,8 @@ from typing import Any
 import msgspec
 
 from totemviz.corosync.conf import ConfError, CorosyncConf, load, parse
+from totemviz.sim import saved_profiles
 from totemviz.sim.interventions import AnyIntervention, SetDisk
-from totemviz.sim.profiles import PROFILES
 from totemviz.sim.seed import DatabaseFileError, load_database
 from totemviz.sim.threads import COROSYNC, PMXCFS, HostModel
 from totemviz.sim.units import MS, SECOND, US, Duration
@@ -213,8 +213,8 @@ def check(scenario: Scenario, conf: CorosyncConf, path: str, text: str = "") -> 
     for key, profile in scenario.disks.items():
         if key != "default" and key not in map(str, nodeids):
             fail(["disks", key], f"there is no node {key}; the cluster has {known}")
-        if profile not in PROFILES:
-            fail(["disks", key], f"unknown disk {profile!r}; use one of {', '.join(PROFILES)}")
+        if unknown := _disk_problem(profile):
+            fail(["disks", key], unknown)
     if scenario.stop_on:
         from totemviz.trace.events import BODY_BY_KIND  # noqa: PLC0415
 
@@ -234,8 +234,8 @@ def check_intervention(intervention: AnyIntervention, nodeids: list[int]) -> tup
         for nodeid in value if isinstance(value, tuple) else (value,):
             if nodeid not in nodeids and not (field == "target" and nodeid == 0):
                 return field, f"there is no node {nodeid}; the cluster has {known}"
-    if isinstance(intervention, SetDisk) and intervention.profile not in PROFILES:
-        return "profile", f"unknown disk {intervention.profile!r}; use one of {', '.join(PROFILES)}"
+    if isinstance(intervention, SetDisk) and (problem := _disk_problem(intervention.profile)):
+        return "profile", problem
     process = getattr(intervention, "process", "")
     if process and process not in (COROSYNC, PMXCFS):
         return "process", f"unknown process {process!r}; use {COROSYNC} or {PMXCFS}"
@@ -243,6 +243,15 @@ def check_intervention(intervention: AnyIntervention, nodeids: list[int]) -> tup
     if not 0 <= percent <= 100:
         return "percent", f"{percent:g} is not a percentage; use 0 to 100"
     return None
+
+
+def _disk_problem(name: str) -> str:
+    """Why there is no disk profile of this name, empty if there is one."""
+    try:
+        saved_profiles.find(name)
+    except saved_profiles.ProfileError as error:
+        return str(error)
+    return ""
 
 
 def dump_scenario(scenario: Scenario) -> str:

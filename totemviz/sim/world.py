@@ -17,11 +17,11 @@ import msgspec
 
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.sim import interventions as do
+from totemviz.sim import saved_profiles
 from totemviz.sim.clients import Clients
 from totemviz.sim.disk import Disk
 from totemviz.sim.host import Host
 from totemviz.sim.network import Link, Loss, Network
-from totemviz.sim.profiles import PROFILES
 from totemviz.sim.scenario import Scenario
 from totemviz.sim.scheduler import Scheduler
 from totemviz.sim.seed import CONFIG_DB, load_database, seed_database
@@ -75,7 +75,7 @@ class World:
         given = scenario.start.database
         database = load_database(Path(given)) if given else seed_database(conf, EPOCH_S)
         for info in infos:
-            disk = Disk(PROFILES[info.disk], self.stream(f"disk/{info.nodeid}"), {CONFIG_DB: database})
+            disk = Disk(saved_profiles.find(info.disk), self.stream(f"disk/{info.nodeid}"), {CONFIG_DB: database})
             self.hosts[info.nodeid] = Host(self, info, scenario.host_model, disk)
         self._schedule_start()
 
