@@ -232,8 +232,13 @@ class World:
         for process in (action.process,) if action.process else (COROSYNC, PMXCFS):
             self.hosts[action.node].kill(process, event)
 
+    def _power_cut(self, action: do.PowerCut, event: int) -> None:
+        rng = self.stream(f"power/{action.node}/{event}") if action.torn else None
+        self.hosts[action.node].power_cut(rng, event)
+
     def _restart(self, action: do.Restart, event: int) -> None:
         host = self.hosts[action.node]
+        host.powered = True
         host.start_corosync(event)
         self.scheduler.after(int(self.scenario.start.pmxcfs_after), host.start_pmxcfs, event)
 
@@ -293,6 +298,7 @@ _DO: dict[type, Callable[[World, Any, int], None]] = {
     do.StallDisk: lambda world, action, event: world.hosts[action.node].stall_disk(int(action.duration), event),
     do.SetDisk: lambda world, action, event: world.hosts[action.node].set_disk(action.profile, event),
     do.Kill: World._kill,
+    do.PowerCut: World._power_cut,
     do.Restart: World._restart,
     do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
     do.Pause: lambda world, action, event: world.hosts[action.node].pause(action.process, int(action.duration), event),
