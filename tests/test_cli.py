@@ -87,6 +87,14 @@ def test_shadow_of_a_capture() -> None:
     assert figures["mismatches"] == []
 
 
+def test_report_on_a_proxmox_file() -> None:
+    done = totemviz("conf", CONF)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4950 + 5940 = 10890 ms" in done.stdout
+    figures = json.loads(totemviz("conf", CONF, "--json").stdout)
+    assert (figures["dead_node_out_ms"], figures["quorum"]["quorum"]) == (10890, 4)
+
+
 def test_lessons_are_listed() -> None:
     done = totemviz("lesson")
     assert done.returncode == 0
@@ -140,6 +148,10 @@ def files(tmp_path: Path) -> Path:
         (["lesson", "flying"], "use one of"),
         (["disk", "missing"], "missing"),
         (["disk", "--name", "nvme"], "built-in"),
+        (["conf", "broken.conf"], "broken.conf:3"),
+        (["conf", "missing.conf"], "missing.conf"),
+        (["conf", "folder"], "folder"),
+        (["conf"], "FILE"),
     ],
     ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else None,
 )

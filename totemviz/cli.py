@@ -66,6 +66,8 @@ def cli(context: click.Context) -> None:
 @click.option("--out", metavar="FILE", help="Write the timeline as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the run's figures.")
 @click.option("--transcript", is_flag=True, help="Print the run as text, one event a line.")
+@click.option("--logs", metavar="DIR", help="Write every daemon's log file, as the daemons themselves write it.")
+@click.option("--debug", is_flag=True, help="Logs: with corosync's debug lines.")
 @click.option(
     "--export-db",
     "exports",
@@ -89,6 +91,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: str | None = None,
     as_json: bool = False,
     transcript: bool = False,
+    logs: str | None = None,
+    debug: bool = False,
     exports: tuple[tuple[int, str], ...] = (),
     check: bool = False,
     kinds: tuple[str, ...] = (),
@@ -98,8 +102,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     with _readable_errors():
         scenario, cluster = _scenario(scenario_file, conf, host_model, seed)
         if not headless:
-            options = {"for": for_ns, "out": out, "json": as_json, "transcript": transcript, "check": check}
-            if unused := _headless_only(options | {"export-db": exports}):
+            given = {"for": for_ns, "out": out, "json": as_json, "transcript": transcript, "logs": logs, "check": check}
+            if unused := next((name for name, value in (given | {"export-db": exports}).items() if value), ""):
                 raise BadInput(f"--{unused} is for headless runs; add --headless")
             from totemviz.sim.session import Simulation
             from totemviz.tui import run_cockpit
@@ -110,7 +114,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             return
         _check_filters(kinds, nodes, cluster)
         _check_exports(exports, cluster)
-        _run_headless(scenario, cluster, for_ns, out, as_json, (transcript, kinds, nodes), check, exports)
+        if debug and logs is None:
+            raise BadInput("--debug is for log files; add --logs DIR")
+        files = (out, logs, debug, exports)
+        _run_headless(scenario, cluster, for_ns, files, as_json, (transcript, kinds, nodes), check)
 
 
 @cli.command()
@@ -180,6 +187,25 @@ def shadow(file: str, node: int | None, conf: str | None, as_json: bool) -> None
             )
         if (more := len(result.mismatches) - SHOWN_DIFFERENCES) > 0:
             click.echo(f"… and {more} differences more; --json has them all")
+
+
+@cli.command()
+@click.argument("file", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def conf(file: str, as_json: bool) -> None:
+    """Explain a corosync.conf: timeouts in effect, time until a dead node is out, votes, and what is risky."""
+    with _readable_errors():
+        import msgspec
+
+        from totemviz.corosync.conf import load
+        from totemviz.corosync.report import render, report
+
+        found = report(load(file))
+        if as_json:
+            click.echo(msgspec.json.encode(found))
+            return
+        for text in render(found):
+            click.echo(text)
 
 
 @cli.command()
@@ -278,10 +304,6 @@ def _scenario(
     return msgspec.structs.replace(scenario, **changes), cluster
 
 
-def _headless_only(options: dict[str, Any]) -> str:
-    return next((name for name, value in options.items() if value), "")
-
-
 def _check_filters(kinds: tuple[str, ...], nodes: tuple[int, ...], cluster: CorosyncConf) -> None:
     from totemviz.trace.events import BODY_BY_KIND
 
@@ -305,11 +327,10 @@ def _run_headless(
     scenario: Scenario,
     cluster: CorosyncConf,
     for_ns: int | None,
-    out: str | None,
+    files: tuple[str | None, str | None, bool, tuple[tuple[int, str], ...]],
     as_json: bool,
     transcript: tuple[bool, tuple[str, ...], tuple[int, ...]],
     check: bool,
-    exports: tuple[tuple[int, str], ...],
 ) -> None:
     import time
 
@@ -317,6 +338,7 @@ def _run_headless(
 
     from totemviz.sim.seed import CONFIG_DB
     from totemviz.sim.world import World
+    from totemviz.trace.logs import write_logs
     from totemviz.trace.summary import summarise
 
     until_ns = int(scenario.stop_after) if for_ns is None else for_ns
@@ -324,8 +346,11 @@ def _run_headless(
     started = time.perf_counter()
     interrupted = _run_with_progress(world, until_ns)
     wall_seconds = time.perf_counter() - started
+    out, logs, debug, exports = files
     if out is not None:
         world.timeline.save(Path(out))
+    if logs is not None:
+        write_logs(world.timeline, Path(logs), world.epoch_s, debug)
     for node, file in exports:
         Path(file).write_bytes(world.hosts[node].disk.export(CONFIG_DB))
     wanted, kinds, nodes = transcript

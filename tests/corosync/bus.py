@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.corosync.daemon import Daemon, DaemonOutput
 from totemviz.totem.effects import (
+    CancelTimer,
     ConfigurationChange,
     Deliver,
     Log,
@@ -157,6 +158,13 @@ class Bus:
         ring_id = self.form(*members)
         self.rotate(*members)
         return ring_id
+
+    def expire(self, timer: str, *nodeids: int) -> None:
+        """A timer of these daemons runs out; it must be running."""
+        for nodeid in nodeids:
+            named = [out for out in self.outputs[nodeid] if isinstance(out, SetTimer | CancelTimer)]
+            assert isinstance([out for out in named if out.timer == timer][-1], SetTimer)
+            self.outputs[nodeid].extend(self.daemons[nodeid].expire(self.now_ns, timer))
 
     def of(self, nodeid: int, kind: type) -> list[DaemonOutput]:
         """All outputs of one type, in order."""

@@ -10,8 +10,8 @@ from tests.corosync.bus import Bus
 from totemviz.corosync.conf import CorosyncConf, load, parse
 from totemviz.corosync.effects import QuorumChanged
 from totemviz.corosync.quorum import view_lines
-from totemviz.corosync.votequorum import majority
-from totemviz.totem.effects import RingId
+from totemviz.corosync.votequorum import NodeFlag, VotequorumTimer, majority
+from totemviz.totem.effects import RingId, SetTimer
 
 DATA = Path(__file__).parent / "data"
 LAB = load(DATA / "lab-3-nodes-udpu.conf")
@@ -155,3 +155,175 @@ def test_the_verdict_names_the_ring() -> None:
     (change,) = bus.of(3, QuorumChanged)
     assert isinstance(change, QuorumChanged)
     assert change.ring_id == ring_id == RingId(1, 5)
+
+
+# ------------------------------------------------------------------------------------- options that let quorum fall
+
+
+def verdicts(bus: Bus, *nodes: int) -> list[tuple[bool, int, int]]:
+    """(quorate, expected votes, quorum) as each node sees it, which must be the same."""
+    rows = [bus.daemons[node].votequorum for node in nodes]
+    return sorted({(row.quorate, row.us.expected_votes, row.quorum) for row in rows})
+
+
+SHRINKING = [  # members, and what they see after the window: quorate, expected votes, quorum
+    ([1, 2, 3, 4, 5], (True, 5, 3)),
+    ([1, 2, 3, 4], (True, 4, 3)),
+    ([1, 2, 3], (True, 3, 2)),
+    ([1, 2], (True, 2, 2)),
+]
+
+
+def shrink(bus: Bus, steps: list[tuple[list[int], tuple[bool, int, int]]]) -> None:
+    for members, wanted in steps:
+        bus.settle(*members)
+        if len(members) < 5:
+            bus.expire(VotequorumTimer.LAST_MAN_STANDING, *members)
+        assert verdicts(bus, *members) == [wanted]
+
+
+def test_last_man_standing_shrinks_to_two_and_not_to_one() -> None:
+    bus = Bus(cluster([1] * 5, "last_man_standing: 1", "wait_for_all: 1"))
+    shrink(bus, SHRINKING)
+    bus.settle(1)
+    assert verdicts(bus, 1) == [(False, 2, 2)]
+
+
+def test_last_man_standing_with_a_tie_breaker_shrinks_to_one() -> None:
+    bus = Bus(cluster([1] * 5, "last_man_standing: 1", "auto_tie_breaker: 1", "wait_for_all: 1"))
+    shrink(bus, SHRINKING)
+    bus.settle(1)
+    bus.expire(VotequorumTimer.LAST_MAN_STANDING, 1)
+    assert verdicts(bus, 1) == [(True, 1, 1)]
+
+
+def test_last_man_standing_grows_again() -> None:
+    bus = Bus(cluster([1] * 5, "last_man_standing: 1", "wait_for_all: 1"))
+    shrink(bus, SHRINKING)
+    bus.settle(1, 2, 3, 4, 5)
+    assert verdicts(bus, 1, 2, 3, 4, 5) == [(True, 5, 3)]
+
+
+def test_the_window_is_awaited_and_two_losses_within_it_cost_quorum() -> None:
+    bus = Bus(cluster([1] * 5, "last_man_standing: 1", "last_man_standing_window: 20000"))
+    bus.settle(1, 2, 3, 4, 5)
+    bus.settle(1, 2, 3, 4)
+    timers = [out for out in bus.of(1, SetTimer) if out.timer == VotequorumTimer.LAST_MAN_STANDING]  # type: ignore[attr-defined]
+    assert [timer.delay_ns for timer in timers] == [20_000_000_000]  # type: ignore[attr-defined]
+    bus.settle(1, 2)
+    assert verdicts(bus, 1, 2) == [(False, 5, 3)]
+    bus.expire(VotequorumTimer.LAST_MAN_STANDING, 1, 2)
+    assert verdicts(bus, 1, 2) == [(False, 5, 3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "after"),
+    [
+        ([], (True, 7, 4)),
+        (["allow_downscale: 1"], (True, 4, 3)),
+        (["allow_downscale: 1", "expected_votes: 3"], (True, 4, 3)),
+        (["allow_downscale: 1", "expected_votes: 6"], (True, 6, 4)),
+    ],
+)
+def test_clean_leaves_under_allow_downscale(options: list[str], after: tuple[bool, int, int]) -> None:
+    """Seven nodes, three leave one after the other; the configured expected votes are the floor."""
+    floor = options if len(options) != 1 else [*options, "expected_votes: 4"]
+    bus = Bus(cluster([1] * 7, *floor))
+    bus.settle(*range(1, 8))
+    for leaver in (7, 6, 5):
+        bus.outputs[leaver].extend(bus.daemons[leaver].shutdown(0))
+        bus.rotate(*range(1, leaver + 1))
+        assert bus.daemons[leaver].exited
+        bus.settle(*range(1, leaver))
+    assert verdicts(bus, 1, 2, 3, 4) == [after]
+
+
+def test_a_crash_does_not_downscale() -> None:
+    bus = Bus(cluster([1] * 5, "allow_downscale: 1", "expected_votes: 3"))
+    bus.settle(1, 2, 3, 4, 5)
+    bus.settle(1, 2, 3, 4)
+    assert verdicts(bus, 1, 2, 3, 4) == [(True, 5, 3)]
+
+
+# ------------------------------------------------------------------------------------------------- the quorum device
+
+
+def with_device(votes: list[int]) -> Bus:
+    bus = Bus(cluster(votes, "device {", "model: net", "votes: 1", "}"))
+    everybody = range(1, len(votes) + 1)
+    bus.settle(*everybody)
+    for node in everybody:
+        bus.outputs[node].extend(bus.daemons[node].qdevice_register(0, "Qdevice"))
+    bus.rotate(*everybody)
+    grant(bus, True, *everybody)
+    return bus
+
+
+def grant(bus: Bus, cast_vote: bool, *nodes: int) -> None:
+    for node in nodes:
+        known, outputs = bus.daemons[node].qdevice_poll(0, bus.rings[node].ring_id, cast_vote)
+        bus.outputs[node].extend(outputs)
+        assert known
+    bus.rotate(*nodes)
+
+
+def test_the_side_that_gets_the_devices_vote_is_quorate() -> None:
+    bus = with_device([1, 1])
+    assert verdicts(bus, 1, 2) == [(True, 3, 2)]
+    assert bus.daemons[1].votequorum.total_votes == 3
+    bus.form(1)
+    bus.form(2)
+    grant(bus, True, 1)
+    grant(bus, False, 2)
+    assert verdicts(bus, 1) == [(True, 3, 2)]
+    assert verdicts(bus, 2) == [(False, 3, 2)]
+    waits = "info VOTEQ waiting for quorum device Qdevice poll (but maximum for 30000 ms)"
+    assert waits in bus.lines(1, "VOTEQ")
+
+
+def test_a_vote_that_is_withdrawn_and_granted_again() -> None:
+    bus = with_device([1, 1])
+    bus.form(1)
+    grant(bus, True, 1)
+    grant(bus, False, 1)
+    assert verdicts(bus, 1) == [(False, 3, 2)]
+    grant(bus, True, 1)
+    assert verdicts(bus, 1) == [(True, 3, 2)]
+
+
+def test_a_silent_device_is_lost_after_its_timeout() -> None:
+    bus = with_device([1, 1])
+    bus.form(1)
+    grant(bus, True, 1)
+    bus.expire(VotequorumTimer.QDEVICE, 1)
+    bus.rotate(1)
+    assert verdicts(bus, 1) == [(False, 3, 2)]
+    assert "info VOTEQ lost contact with quorum device Qdevice" in bus.lines(1, "VOTEQ")
+
+
+def test_sync_waits_for_the_device_and_not_for_ever() -> None:
+    bus = with_device([1, 1])
+    bus.form(1)
+    for _ in range(20):
+        bus.hop(1)
+    assert bus.daemons[1].sync_in_process
+    bus.expire(VotequorumTimer.QDEVICE_SYNC, 1)
+    bus.hop(1)
+    bus.rotate(1)
+    assert not bus.daemons[1].sync_in_process
+
+
+def test_a_poll_about_another_ring_counts_for_nothing() -> None:
+    bus = with_device([1, 1])
+    known, _ = bus.daemons[1].qdevice_poll(0, RingId(1, 9999), cast_vote=False)
+    assert not known
+    assert bus.daemons[1].votequorum.us.flags & NodeFlag.QDEVICE_CAST_VOTE
+
+
+def test_an_unregistered_device_takes_its_vote_along() -> None:
+    bus = with_device([1, 1])
+    bus.form(1)
+    grant(bus, True, 1)
+    bus.outputs[1].extend(bus.daemons[1].qdevice_unregister(0))
+    bus.rotate(1)
+    assert verdicts(bus, 1) == [(False, 3, 2)]

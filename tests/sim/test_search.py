@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from hypothesis import given
+import msgspec
+import pytest
+from hypothesis import Phase, find, given, settings
 
 from tests.sim.search import PROFILE, report, scenarios, trouble
 from totemviz.sim.scenario import Scenario, cluster_conf, dump_scenario, parse_scenario
 from totemviz.totem.config import Quirks
 from totemviz.trace.checks import unexpected
 
+DEEP = os.environ.get("TOTEMVIZ_SEARCH") == "deep"
 CORRECTED = Quirks(token_copy_frees_messages=False, recovery_counters_survive=False)
 
 
@@ -26,6 +30,24 @@ def test_faithful_ring_breaks_no_invariant_but_the_known_ones(scenario: Scenario
 def test_corrected_ring_breaks_none(scenario: Scenario) -> None:
     violations = trouble(scenario)
     assert not violations, report(scenario, violations)
+
+
+@pytest.mark.parametrize(
+    ("number", "limit"), [(18, 300), pytest.param(29, 3000, marks=[pytest.mark.skipif(not DEEP, reason="deep search")])]
+)
+def test_the_search_finds_the_known_failures_by_itself(number: int, limit: int) -> None:
+    def broken(scenario: Scenario) -> bool:
+        return any(violation.invariant == number for violation in trouble(scenario))
+
+    only_finding = settings(
+        PROFILE, max_examples=limit, derandomize=True, database=None, phases=(Phase.generate,), print_blob=False
+    )
+    scenario = find(scenarios(nodes=(3, 5)), broken, settings=only_finding)
+    text = report(scenario, [violation for violation in trouble(scenario) if violation.invariant == number])
+    again = parse_scenario(text, "case.toml")
+    assert broken(again), "what is printed can be run"
+    corrected = msgspec.structs.replace(again, quirks=CORRECTED)
+    assert not trouble(corrected)
 
 
 @PROFILE

@@ -186,6 +186,11 @@ class Cluster:
         """All events of a kind, oldest first."""
         return [e.body for e in self.timeline if type(e.body) is kind and node in (None, e.node)]
 
+    def sent(self, since: int = 0) -> list[tuple[int, Message]]:
+        """(sender, message) of all datagrams, from an event on."""
+        events = self.timeline[since:]
+        return [(e.node, decode(e.body.data)) for e in events if isinstance(e.body, ev.DatagramSent)]
+
     def check(self, **options: Any) -> list[Violation]:
         """What the checkers say."""
         return check(self.timeline, end_ns=self.now_ns, **options)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Deliberate faults in the ring room: one snippet of one function replaced by another.
 
 A fault is applied by giving the function the code of its changed source, so that every table and module that refers to

@@ -1,4 +1,4 @@
-"""Capture files, written by dpkt as an independent hand, and damaged by hand."""
+"""Capture files, written by dpkt or byte by byte, since dpkt reads them too; and damaged by hand."""
 
 from __future__ import annotations
 
@@ -78,6 +78,25 @@ def test_classic_pcap(tmp_path: Path, order: str, magic: int, tick_ns: int) -> N
     assert [d.time_ns for d in read(path)] == [1_795_384_396_000_000_000 + 123_456_789 // tick_ns * tick_ns]
 
 
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 999_999_999),
+    st.sampled_from([(0xA1B2C3D4, 1000), (0xA1B23C4D, 1)]),
+)
+def test_every_time_is_exact(
+    tmp_path_factory: pytest.TempPathFactory, seconds: int, fraction_ns: int, kind: tuple[int, int]
+) -> None:
+    magic, tick_ns = kind
+    frame = ethernet(ip_packet())
+    head = struct.pack("<IHHiIII", magic, 2, 4, 0, 0, 262144, 1)
+    record = struct.pack("<IIII", seconds, fraction_ns // tick_ns, len(frame), len(frame))
+    path = tmp_path_factory.getbasetemp() / "times"
+    path.write_bytes(head + record + frame)
+    (datagram,) = read(path)
+    assert isinstance(datagram.time_ns, int)
+    assert datagram.time_ns == seconds * 1_000_000_000 + fraction_ns // tick_ns * tick_ns
+
+
 def test_pcapng_of_dpkt(tmp_path: Path) -> None:
     path = tmp_path / "x.pcapng"
     with path.open("wb") as file:
@@ -96,6 +115,19 @@ def ng_block(order: str, kind: int, body: bytes) -> bytes:
     return struct.pack(f"{order}II", kind, size) + body + struct.pack(f"{order}I", size)
 
 
+def ng_section(order: str) -> bytes:
+    return ng_block(order, 0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1))
+
+
+def ng_file(order: str, link_type: int, frames: list[bytes]) -> list[bytes]:
+    """The blocks of a section with one interface and its packets, at 0, 1, 2... microseconds."""
+    packets = [
+        ng_block(order, 6, struct.pack(f"{order}IIIII", 0, 0, ticks, len(frame), len(frame)) + frame)
+        for ticks, frame in enumerate(frames)
+    ]
+    return [ng_section(order), ng_block(order, 1, struct.pack(f"{order}HHI", link_type, 0, 0)), *packets]
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
     ("resolution", "ticks", "time_ns"),
@@ -103,7 +135,7 @@ def ng_block(order: str, kind: int, body: bytes) -> bytes:
 )
 def test_pcapng_orders_and_resolutions(tmp_path: Path, order: str, resolution: int, ticks: int, time_ns: int) -> None:
     frame = ip_packet()
-    section = ng_block(order, 0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1))
+    section = ng_section(order)
     options = struct.pack(f"{order}HHB3xHHqHH", 9, 1, resolution, 14, 8, 1000, 0, 0)
     ethernet_interface = ng_block(order, 1, struct.pack(f"{order}HHI", 1, 0, 0))
     interface = ng_block(order, 1, struct.pack(f"{order}HHI", 101, 0, 0) + options)
@@ -115,6 +147,18 @@ def test_pcapng_orders_and_resolutions(tmp_path: Path, order: str, resolution: i
         section + ethernet_interface + interface + name_block + ng_block(order, 6, packet) + ng_block(order, 2, old)
     )
     assert [(d.time_ns, d.payload) for d in read(path)] == [(1_000_000_000_000 + time_ns, b"hello")] * 2
+
+
+@pytest.mark.parametrize("orders", ["<<", "<>", "><"])
+def test_pcapng_sections_have_their_own_order_and_interfaces(tmp_path: Path, orders: str) -> None:
+    first = ng_file(orders[0], 1, [ethernet(ip_packet())] * 2)
+    second = ng_file(orders[1], 101, [ip_packet(b"again")])
+    path = tmp_path / "x"
+    path.write_bytes(b"".join(first + second))
+    capture = Capture(path)
+    found = [(d.time_ns, d.payload, d.frame) for d in capture.datagrams()]
+    assert found == [(0, b"hello", 1), (1000, b"hello", 2), (0, b"again", 3)]
+    assert not capture.warnings
 
 
 def test_gzip_is_told_by_content(tmp_path: Path) -> None:
@@ -175,9 +219,12 @@ def test_ipv6(tmp_path: Path) -> None:
     hop_by_hop = ipv6(bytes([17, 0, 1, 4, 0, 0, 0, 0]) + datagram, 0)
     first = ipv6(struct.pack(">BxHI", 17, 0 | 1, 99) + datagram[:1024], 44)
     second = ipv6(struct.pack(">BxHI", 17, 1024, 99) + datagram[1024:], 44)
-    packets = [ipv6(datagram), hop_by_hop, second, first]
+    skipped = bytes([44, 0, 1, 4, 0, 0, 0, 0])
+    first_skipped = ipv6(skipped + struct.pack(">BxHI", 17, 0 | 1, 98) + datagram[:1024], 0)
+    second_skipped = ipv6(skipped + struct.pack(">BxHI", 17, 1024, 98) + datagram[1024:], 0)
+    packets = [ipv6(datagram), hop_by_hop, second, first, first_skipped, second_skipped]
     found = read(write(tmp_path / "a", [ethernet(packet, 0x86DD) for packet in packets]))
-    assert [d.payload for d in found] == [PAYLOAD] * 3
+    assert [d.payload for d in found] == [PAYLOAD] * 4
     assert {(d.source_ip, d.target_ip, d.target_port) for d in found} == {("::1", "fd00::2", 5405)}
 
 
@@ -265,6 +312,37 @@ def test_a_cut_file_keeps_what_came_before(tmp_path: Path) -> None:
         assert "\n" not in warning
 
 
+def test_a_file_cut_anywhere_tells_unless_a_record_ends_there(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", [ethernet(ip_packet())] * 2)
+    record = (len(path.read_bytes()) - 24) // 2
+    classic = path.read_bytes()
+    blocks = ng_file("<", 1, [ethernet(ip_packet())] * 2)
+    interfaces_end = len(blocks[0] + blocks[1])
+    cases = [(classic, 24, record), (b"".join(blocks), interfaces_end, len(blocks[2]))]
+    for whole, start, step in cases:
+        for size in range(4, len(whole)):
+            path.write_bytes(whole[:size])
+            capture = Capture(path)
+            complete = max(size - start, 0) // step
+            assert len(list(capture.datagrams())) == complete
+            if size >= start and (size - start) % step == 0:
+                assert not capture.warnings
+            else:
+                (warning,) = capture.warnings
+                assert warning.startswith(f"{path}: byte {size}: ")
+                assert f" after frame {complete}; " in warning
+
+
+def test_a_packet_without_a_time_stops_the_reading(tmp_path: Path) -> None:
+    frame = ethernet(ip_packet())
+    simple = ng_block("<", 3, struct.pack("<I", len(frame)) + frame)
+    path = tmp_path / "a"
+    path.write_bytes(b"".join([*ng_file("<", 1, [frame]), simple]))
+    capture = Capture(path)
+    assert len(list(capture.datagrams())) == 1
+    assert "a packet without a time after frame 1" in capture.warnings[0]
+
+
 def test_cut_gzip_keeps_what_came_before(tmp_path: Path) -> None:
     chance = random.Random(1)
     frames = [ethernet(ip_packet(chance.randbytes(1000))) for _ in range(300)]
@@ -330,6 +408,15 @@ def test_garbage_raises_nothing_else(tmp_path_factory: pytest.TempPathFactory, d
         read(path)
     except CaptureError as error:
         assert "\n" not in str(error)
+
+
+def test_a_frame_that_stops_dpkt_does_not_stop_the_reading(tmp_path: Path) -> None:
+    """dpkt 1.9.8: IndexError on labels without a packet, AttributeError on options behind an IPv6 fragment header."""
+    labels = ethernet(b"\0\0\x11\xff", 0x8847)
+    options = ipv6(struct.pack(">BxHI", 60, 0, 9) + bytes([17, 0, 1, 4, 0, 0, 0, 0]), 44)
+    frames = [labels, ethernet(options, 0x86DD), ethernet(ip_packet())]
+    assert [d.frame for d in read(write(tmp_path / "a", frames))] == [3]
+    assert not read(write(tmp_path / "b", [b""], 101))
 
 
 @given(st.lists(st.binary(max_size=80), max_size=5), st.sampled_from([0, 1, 101, 113, 276, 999]))

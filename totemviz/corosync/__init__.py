@@ -22,8 +22,8 @@ Rules of the room:
 * Log lines are corosync's, word for word, debug lines included; ``lines`` holds those that depend on nothing.
 
 To read it: ``daemon.Daemon._walk`` and ``_configuration_change``, then ``sync``, then one service (``cpg``).
-``conf`` stands apart: it turns the text of a corosync.conf into checked values (``grammar`` is its grammar).
+``conf`` stands apart: it turns the text of a corosync.conf into checked values (``grammar`` is its grammar),
+and ``report`` explains such a file to its admin (``arithmetic`` of votes, ``advice``).
 
-Not simulated yet: messages above 1 MiB (partial messages are decoded, not sent), last_man_standing,
-allow_downscale and the quorum device (read from the file and carried as data), and the IPC rings behind a client.
+Not simulated yet: messages above 1 MiB (partial messages are decoded, not sent) and the IPC rings behind a client.
 """

@@ -27,9 +27,21 @@ from totemviz.corosync.ipc import (
 from totemviz.corosync.quorum import Quorum
 from totemviz.corosync.service import SyncService
 from totemviz.corosync.sync import Sync
-from totemviz.corosync.votequorum import Votequorum
+from totemviz.corosync.votequorum import Votequorum, VotequorumTimer
 from totemviz.totem import effects as totem
-from totemviz.totem.effects import ConfigurationChange, Deliver, Level, Log, RingId, StoreRingId, TokenSent, TotemTimer
+from totemviz.totem.config import MS
+from totemviz.totem.effects import (
+    CancelTimer,
+    ConfigurationChange,
+    Deliver,
+    Level,
+    Log,
+    RingId,
+    SetTimer,
+    StoreRingId,
+    TokenSent,
+    TotemTimer,
+)
 from totemviz.totem.pg import PacketError
 
 DaemonOutput: TypeAlias = totem.Output | Observation
@@ -37,6 +49,8 @@ DaemonOutput: TypeAlias = totem.Output | Observation
 # the gather list of totempg: group count and lengths, then the names; where parts end decides how packets are cut
 GROUP_SERVICES_PARTS = (wire.PREFIX_SERVICES[:4], wire.GROUP_SERVICES)
 GROUP_SYNC_PARTS = (wire.PREFIX_SYNC[:4], wire.GROUP_SYNC)
+
+_VOTEQUORUM_TIMERS = frozenset(VotequorumTimer)
 
 RING_ID_LOADED = "Created or loaded sequence id"
 
@@ -107,6 +121,7 @@ class Daemon:
         self._out: list[DaemonOutput] = []
         self._loaded = False
         self._exit_reason: str | None = None
+        self._leaving = False
         self._interfaces = {
             node.nodeid: "".join(f"r({link}) ip({address}) " for link, address in enumerate(node.addresses))
             for node in conf.nodes
@@ -151,6 +166,9 @@ class Daemon:
         if self.exited:
             return []
         self._now_ns = now_ns
+        if timer in _VOTEQUORUM_TIMERS:
+            self.votequorum.expire(timer)
+            return self._finish()
         outputs = self.ring.expire(now_ns, timer)
         if timer == TotemTimer.STARTUP and not self._loaded:
             self._load_services(outputs)
@@ -159,13 +177,37 @@ class Daemon:
         return self._finish()
 
     def shutdown(self, now_ns: int) -> list[DaemonOutput]:
-        """SIGTERM: unload the services, multicast one leave, and be gone."""
-        if self.exited:
+        """SIGTERM: unload the services, multicast one leave, and be gone.
+
+        Under allow_downscale the others hear it from votequorum first, so the end waits for the next token to leave.
+        """
+        if self.exited or self._leaving:
             return []
         self._now_ns = now_ns
         self._out.append(lines.SHUT_DOWN_BY_SIGNAL)
-        self._exit_reason = "signal"
+        self._leaving = self._loaded and self.votequorum.leave()
+        if not self._leaving:
+            self._exit_reason = "signal"
         return self._finish()
+
+    # ------------------------------------------------------------------------------------------------- quorum device
+
+    def qdevice_register(self, now_ns: int, name: str) -> list[DaemonOutput]:
+        """The quorum device's daemon of this node introduces itself."""
+        self._now_ns = now_ns
+        self.votequorum.qdevice_register(name)
+        return self._finish()
+
+    def qdevice_unregister(self, now_ns: int) -> list[DaemonOutput]:
+        """It says good-bye; its votes no longer count."""
+        self._now_ns = now_ns
+        self.votequorum.qdevice_unregister()
+        return self._finish()
+
+    def qdevice_poll(self, now_ns: int, ring_id: RingId, cast_vote: bool) -> tuple[bool, list[DaemonOutput]]:
+        """It grants its votes to this node or withdraws them; False if it speaks of another ring."""
+        self._now_ns = now_ns
+        return self.votequorum.qdevice_poll(ring_id, cast_vote), self._finish()
 
     # --------------------------------------------------------------------------------------------- clients' requests
 
@@ -259,6 +301,14 @@ class Daemon:
         """Add a log line to the outputs of the current step."""
         self._out.append(Log(level, subsystem, text))
 
+    def set_timer(self, timer: str, delay_ms: int) -> None:
+        """Start a timer of a service; it comes back through ``expire``."""
+        self._out.append(SetTimer(timer, delay_ms * MS))
+
+    def cancel_timer(self, timer: str) -> None:
+        """Stop a timer of a service."""
+        self._out.append(CancelTimer(timer))
+
     def interfaces(self, nodeid: int) -> str:
         """Addresses of a node as corosync prints them; empty for a node that is not in the nodelist."""
         return self._interfaces.get(nodeid, "")
@@ -347,6 +397,8 @@ class Daemon:
             service.deliver(source, decode(body, little), self._seq)
 
     def _token_sent(self, _: TokenSent) -> None:
+        if self._leaving:
+            self._exit_reason = "signal"
         if self.sync.work_waiting:
             self.sync.token_sent()
         if self.flow.level is QueueLevel.CRITICAL:

@@ -53,6 +53,11 @@ class Section(msgspec.Struct, frozen=True):
         """The entry corosync uses for a key: the last one wins."""
         return next((entry for entry in reversed(self.entries) if entry.key == key), None)
 
+    def effective(self, section: str, key: str) -> Entry | None:
+        """The entry corosync uses for a key of a subsection, which may be opened several times."""
+        found = [entry for part in self.named(section) for entry in part.entries if entry.key == key]
+        return found[-1] if found else None
+
 
 class _Open:
     """A section whose closing brace has not been read yet."""

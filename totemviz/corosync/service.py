@@ -26,6 +26,12 @@ class Core(Protocol):
     def log(self, level: Level, subsystem: str, text: str) -> None:
         """Write one line of the log."""
 
+    def set_timer(self, timer: str, delay_ms: int) -> None:
+        """Start, or restart, a timer of a service."""
+
+    def cancel_timer(self, timer: str) -> None:
+        """Stop a timer of a service."""
+
     def interfaces(self, nodeid: int) -> str:
         """Addresses of a node as corosync prints them: ``r(0) ip(192.0.2.1) `` and so on, for every link."""
 

@@ -4,13 +4,16 @@ Every node keeps its own table of everybody's votes, filled by nodeinfo messages
 votes of its members reach the quorum: half of the expected votes, rounded down, plus one. Quorum may rise by
 itself and never falls without a reason (``calculate_quorum``).
 
-Built in: votes, expected_votes, two_node, wait_for_all, auto_tie_breaker. last_man_standing, allow_downscale and
-the quorum device are data in ``QuorumOptions`` and flags here; their timers and messages are not simulated yet.
+What lets it fall (sheet §9.5): under last_man_standing the nodes that are left count themselves anew some time after
+a loss; under allow_downscale a node says that it is leaving, and the others no longer expect it. A quorum device is
+the pseudo node 0 in the table: its votes count for a member to which it gives them (``qdevice_poll``).
+
+Not kept across a restart: the highest expected votes ever seen (expected_votes_tracking), a file in the real one.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum, IntFlag, StrEnum
 
 import msgspec
 
@@ -18,10 +21,20 @@ from totemviz.corosync.conf import QuorumOptions
 from totemviz.corosync.effects import QuorumChanged
 from totemviz.corosync.quorum import Quorum
 from totemviz.corosync.service import Core
-from totemviz.corosync.wire import VOTEQUORUM, NodeInfo, Reconfigure, ServiceMessage
+from totemviz.corosync.wire import VOTEQUORUM, NodeInfo, QdeviceRegister, Reconfigure, ServiceMessage
 from totemviz.totem.effects import Level, RingId
 
 QDEVICE_NODEID = 0
+QDEVICE_TIMEOUT_MS = 10_000
+QDEVICE_SYNC_TIMEOUT_MS = 30_000
+
+
+class VotequorumTimer(StrEnum):
+    """The timers of this service."""
+
+    LAST_MAN_STANDING = "last_man_standing"
+    QDEVICE = "qdevice"
+    QDEVICE_SYNC = "qdevice_sync"
 
 
 class NodeFlag(IntFlag):
@@ -106,13 +119,18 @@ class Votequorum:
         self._ring_id = RingId(0, 0)
         self._syncing = False
         self._lowest = self._highest = core.nodeid
+        self._configured_votes = expected_votes
+        self._qdevice_name = ""
+        self._waiting_for_poll = False
+        self.tracked_votes = 0
 
     def start(self) -> None:
         """Read the configuration and tell the others who we are (``votequorum_exec_init_fn``)."""
         tracking = int(self.options.expected_votes_tracking)
         self._log("Reading configuration (runtime: 0)")
         expected = self.options.expected_votes or 0
-        self._log(f"ev_tracking={tracking}, ev_tracking_barrier = 0: expected_votes = {expected}")
+        barrier = self.tracked_votes
+        self._log(f"ev_tracking={tracking}, ev_tracking_barrier = {barrier}: expected_votes = {expected}")
         self._recalculate()
         self._send_nodeinfo(self.us)
 
@@ -126,13 +144,33 @@ class Votequorum:
         for nodeid in self._members:
             if nodeid not in members and (node := self._find(nodeid)):
                 node.state = NodeState.DEAD
+        lost = any(nodeid not in members for nodeid in self._members)
         self._previous_members, self._members = self._members, members
         self._ring_id = ring_id
+        if self.options.last_man_standing and self._stand(lost):
+            window_ms = self.options.last_man_standing_window_ms
+            self._core.set_timer(VotequorumTimer.LAST_MAN_STANDING, window_ms)
+        registered = NodeFlag.QDEVICE_REGISTERED | NodeFlag.QDEVICE_ALIVE
+        self._waiting_for_poll = self.us.flags & registered == registered
+        if self._waiting_for_poll:
+            wait = f"poll (but maximum for {QDEVICE_SYNC_TIMEOUT_MS} ms)"
+            self._core.log(Level.INFO, "VOTEQ", f"waiting for quorum device {self._qdevice_name} {wait}")
+            self._core.set_timer(VotequorumTimer.QDEVICE_SYNC, QDEVICE_SYNC_TIMEOUT_MS)
+
+    def _stand(self, lost: bool) -> bool:
+        """Should the members count themselves anew after the window? (``votequorum_sync_init``)"""
+        if len(self._members) >= self.quorum and lost:
+            return True
+        return len(self._members) <= self.quorum and self.options.auto_tie_breaker and self._tie_breaker_here()
 
     def sync_process(self) -> bool:
-        """Send our row and the quorum device's."""
+        """Send our row and the quorum device's, when the device has been asked about this ring."""
+        if self._waiting_for_poll:
+            return False
         self._send_nodeinfo(self.us)
         self._send_nodeinfo(self.qdevice)
+        if self._qdevice_name:
+            self._send_registration(1)
         self._log(f"Sending nodelist callback. ring_id = {self._ring_id}")
         return True
 
@@ -145,6 +183,78 @@ class Votequorum:
     def sync_abort(self) -> None:
         """The table stays as it is; the next ring corrects it."""
 
+    # ------------------------------------------------------------------------------- timers, shutdown, quorum device
+
+    def expire(self, timer: str) -> None:
+        """One of ``VotequorumTimer`` ran out."""
+        if timer == VotequorumTimer.LAST_MAN_STANDING:
+            if self.quorate:
+                self._recalculate(allow_decrease=True, by_node_count=True)
+        elif timer == VotequorumTimer.QDEVICE:
+            if self.us.flags & NodeFlag.QDEVICE_ALIVE:
+                text = f"lost contact with quorum device {self._qdevice_name}"
+                self._core.log(Level.INFO, "VOTEQ", text)
+                self.us.flags &= ~(NodeFlag.QDEVICE_ALIVE | NodeFlag.QDEVICE_CAST_VOTE)
+                self._send_nodeinfo(self.us)
+        elif timer == VotequorumTimer.QDEVICE_SYNC:
+            self._waiting_for_poll = False
+
+    def leave(self) -> bool:
+        """The node shuts down; True if the others must hear that it does (allow_downscale)."""
+        if self.options.allow_downscale:
+            self.us.flags |= NodeFlag.LEAVING
+            self._send_nodeinfo(self.us)
+        return self.options.allow_downscale
+
+    def qdevice_register(self, name: str) -> None:
+        """The quorum device's local daemon introduces itself; it counts when the message comes back."""
+        self._qdevice_name = name
+        self._send_registration(1)
+
+    def qdevice_unregister(self) -> None:
+        """The quorum device's local daemon goes."""
+        self._send_registration(0)
+
+    def qdevice_poll(self, ring_id: RingId, cast_vote: bool) -> bool:
+        """The device grants its votes to this node, or withdraws them.
+
+        False, and nothing happens, if it is not registered or speaks of another ring. A device that does not poll for
+        10 s counts as gone.
+        """
+        if not self.us.flags & NodeFlag.QDEVICE_REGISTERED or ring_id != self._ring_id:
+            return False
+        before = self.us.flags
+        self.us.flags |= NodeFlag.QDEVICE_ALIVE
+        self.us.flags &= ~NodeFlag.QDEVICE_CAST_VOTE
+        self.us.flags |= NodeFlag.QDEVICE_CAST_VOTE if cast_vote else 0
+        self._core.set_timer(VotequorumTimer.QDEVICE, QDEVICE_TIMEOUT_MS)
+        if self._waiting_for_poll:
+            self._waiting_for_poll = False
+            self._core.cancel_timer(VotequorumTimer.QDEVICE_SYNC)
+        elif self.us.flags != before:
+            self._send_nodeinfo(self.us)
+        return True
+
+    def _send_registration(self, operation: int) -> None:
+        name = self._qdevice_name.encode("ascii", "replace")[:254].ljust(255, b"\0")
+        self._core.multicast(QdeviceRegister(operation, name).encode())
+
+    def _deliver_registration(self, source: int, message: QdeviceRegister) -> None:
+        """The device of a node comes or goes; the others only hear of it through that node's flags."""
+        if source != self.us.nodeid:
+            return
+        flags = NodeFlag.QDEVICE_REGISTERED
+        if message.operation:
+            if self.us.flags & flags:
+                return
+            self.us.flags |= flags
+        else:
+            self.us.flags &= ~(flags | NodeFlag.QDEVICE_ALIVE | NodeFlag.QDEVICE_CAST_VOTE)
+            self._qdevice_name = ""
+            self._core.cancel_timer(VotequorumTimer.QDEVICE)
+        self._send_nodeinfo(self.us)
+        self._send_nodeinfo(self.qdevice)
+
     # ---------------------------------------------------------------------------------------------------- messages
 
     def deliver(self, source: int, message: ServiceMessage, seq: int) -> None:
@@ -153,6 +263,8 @@ class Votequorum:
             self._deliver_nodeinfo(source, message)
         elif isinstance(message, Reconfigure):
             self._deliver_reconfigure(source, message)
+        elif isinstance(message, QdeviceRegister):
+            self._deliver_registration(source, message)
 
     def _deliver_nodeinfo(self, source: int, info: NodeInfo) -> None:
         self._log(f"got nodeinfo message from cluster node {source}")
@@ -230,6 +342,9 @@ class Votequorum:
         count = len(members) + bool(self.qdevice.votes)
         self._log(f"total_votes={total}, expected_votes={self.us.expected_votes}")
         self.us.expected_votes = max(self.us.expected_votes, total)
+        self.tracked_votes = max(self.tracked_votes, self.us.expected_votes)
+        if by_node_count and self.options.allow_downscale:
+            count = max(count, self._configured_votes)  # down to what is configured, never below
         self.quorum = self._calculate_quorum(allow_decrease, count if by_node_count else 0)
         if by_node_count:
             self._set_expected_votes(count)

@@ -73,8 +73,8 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     recovery_counters_survive: bool = True
     """A recovery that fails leaves its rotation counters behind (``my_retrans_flg_count``, ``my_rotation_counter``,
-    ``my_set_retrans_flg``): in the next one the node may become OPERATIONAL too early and send messages that the others,
-    still in RECOVERY, put among those of the old ring."""
+    ``my_set_retrans_flg``): in the next one the node may become OPERATIONAL too early and send messages that the
+    others, still in RECOVERY, put among those of the old ring."""
 
 
 class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):

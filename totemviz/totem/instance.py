@@ -98,6 +98,7 @@ class Instance:
         # send side
         self.waiting_trans_ack = True
         self.packer = Packer(config.net_mtu)
+        self.send_queue_slots = max(64, 4 * 1_048_576 // config.net_mtu)
         self.new_queue: deque[Queued] = deque()
         self.new_trans_queue: deque[Queued] = deque()
         self.retrans_queue: deque[Queued] = deque()
@@ -113,6 +114,12 @@ class Instance:
     def is_rep(self) -> bool:
         """Whether this node is the representative of its ring."""
         return self.ring_id.rep == self.nodeid
+
+    @property
+    def send_queue_free(self) -> int:
+        """Slots a new message may use now (``totemsrp_avail``)."""
+        queue = self.new_trans_queue if self.waiting_trans_ack else self.new_queue
+        return max(0, self.send_queue_slots - len(queue) - 2)
 
     def send_queue(self) -> deque[Queued]:
         """The queue the next token visit multicasts from (sheet §5 step 14)."""

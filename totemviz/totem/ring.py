@@ -23,7 +23,6 @@ class Ring:
     def __init__(self, nodeid: int, config: TotemConfig, stored_ring_seq: int = 0) -> None:
         """``stored_ring_seq`` is what the ring-id file holds, 0 if there is none (sheet §4.7)."""
         self.instance = Instance(nodeid, config, stored_ring_seq)
-        self._send_queue_slots = max(64, 4 * 1_048_576 // config.net_mtu)
         self._listening = False
 
     # --------------------------------------------------------------------------------------------------------- inputs
@@ -117,14 +116,12 @@ class Ring:
     @property
     def send_queue_size(self) -> int:
         """Slots of the send queue (MESSAGE_QUEUE_MAX)."""
-        return self._send_queue_slots
+        return self.instance.send_queue_slots
 
     @property
     def send_queue_free(self) -> int:
         """Slots a new message may use (``totemsrp_avail``)."""
-        node = self.instance
-        queue = node.new_trans_queue if node.waiting_trans_ack else node.new_queue
-        return max(0, self._send_queue_slots - len(queue) - 2)
+        return self.instance.send_queue_free
 
     def slots(self, length: int) -> int:
         """Slots a message of ``length`` bytes needs."""

@@ -171,8 +171,10 @@ def _detect_idle(node: Instance, token: Token) -> None:
 
 
 def _flush_packer(node: Instance) -> None:
-    packed = node.packer.flush()
-    if packed is not None:
+    """What is staged goes out with this token, if a slot is free (``totempg.c: callback_token_received_fn``)."""
+    if node.packer.staged and node.send_queue_free:
+        packed = node.packer.flush()
+        assert packed is not None
         queue = node.new_trans_queue if node.waiting_trans_ack else node.new_queue
         queue.append(Queued(packed, ORDINARY))
 

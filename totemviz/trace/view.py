@@ -295,6 +295,8 @@ class ClusterView:
 
     def _process_killed(self, event: Event, body: ev.ProcessKilled) -> None:
         node = self._node(event)
+        node.blocked_since_ns = node.fsync_since_ns = -1
+        node.blocked_why, node.blocked_processes, node.waiting = "", (), 0
         if body.process == "pmxcfs":
             node.pmxcfs_alive = False
             node.dcdb_mode = ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from totemviz.trace.words import headline, sentence
+from totemviz.trace.headline import headline
+from totemviz.trace.words import sentence
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import (
     DIM,

@@ -136,8 +136,12 @@ def progress(stage: int, reached: int, width: int) -> Line:
     return [("─" * width, FAINT)]
 
 
+COLUMNS_WIDTH = 60
+"""Narrower than this, four columns would cut every word."""
+
+
 class StagesPanel(Panel):
-    """Four columns, or two lines where there is no room."""
+    """Four columns; a list where it is narrow; two lines where it is low."""
 
     def title(self, moment: Moment) -> str:  # noqa: D102
         visit = moment.view.visit
@@ -146,6 +150,8 @@ class StagesPanel(Panel):
     def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
         if height < 4:
             return self._draw_short(moment, width, height)
+        if width < COLUMNS_WIDTH:
+            return self._draw_list(moment, width, height)
         visit = moment.view.visit or Visit(0, 0, 0)
         over = moment.view.token.how not in ("at", "held") and visit.stage == 4
         reached = 5 if over else visit.stage
@@ -169,6 +175,28 @@ class StagesPanel(Panel):
             for row in range(rows):
                 lines[2 + row] += cell(clip(body[row], column) if row < len(body) else [], room)
         return Drawing(lines)
+
+    def _draw_list(self, moment: Moment, width: int, height: int) -> Drawing:
+        """One stage below the other, where a lesson leaves too little room for four columns."""
+        visit = moment.view.visit or Visit(0, 0, 0)
+        over = moment.view.token.how not in ("at", "held") and visit.stage == 4
+        bodies = (
+            receive(visit, self.lit),
+            retransmit(visit, moment.view),
+            multicast(visit, moment.view, 3),
+            update(visit, moment.view),
+        )
+        lines: list[Line] = []
+        for index, body in enumerate(bodies):
+            stage = index + 1
+            now = stage == visit.stage and not over
+            role = NOW if now else TOKEN if stage <= visit.stage else DIM
+            lines.append([(f" {NAMES[index]} " if now else f" {NAMES[index]}", role)])
+            detail: Line = [("   ", PLAIN)]
+            for row in body:
+                detail += [(" ".join(text.split()) + " ", role) for text, role in row if text.strip()]
+            lines.append(clip(detail, width))
+        return Drawing(lines[:height])
 
     def _draw_short(self, moment: Moment, width: int, height: int) -> Drawing:
         visit = moment.view.visit

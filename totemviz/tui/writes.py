@@ -54,8 +54,8 @@ class WritesPanel(Panel):
         if height == 1:
             return Drawing([clip(self._short(moment, view.writes[max(view.writes)]), width)])
         nodes = len(moment.nodes)
-        each = (nodes * 3 + 1 if nodes <= BLANKS_UP_TO else nodes * 2 + 2) if nodes <= LETTERS_UP_TO else 7
-        widths = [4, 6, 7, 8, max(10, each), max(8, each), max(8, each), 9]
+        each = (nodes * 3 if nodes <= BLANKS_UP_TO else nodes * 2 + 1) if nodes <= LETTERS_UP_TO else 7
+        widths = [4, 5, 7, 8, max(10, each), max(8, each), max(8, each), 9]
         path = max(8, width - 8 - sum(widths[1:]))
         while path < 10 and len(widths) > 5:  # narrow: the last columns go first, delivered before applied
             del widths[4 if len(widths) == 8 else -1]

@@ -122,7 +122,10 @@ class Facts:
         self.recovery_seqs: dict[RingId, set[int]] = {}
         """Seqs a ring spent on wrapped messages of old rings."""
         self.cut: set[tuple[int, int]] = set()
-        self._disturbances_ns: list[int] = [0]
+        self._disturbances: list[tuple[int, int]] = [(-1, 0)]
+        self.transit_ns = 0
+        """The longest a token has been on the wire."""
+        self._token_sent_ns: dict[int, int] = {}
         self.blocked: set[int] = set()
         self.resumed_ns: dict[int, int] = {}
         self._apply: dict[type, Callable[[Event, Any], None]] = {
@@ -161,16 +164,15 @@ class Facts:
     @property
     def disturbed_ns(self) -> int:
         """When something last happened to the cluster that the protocol has to cope with."""
-        return self._disturbances_ns[-1]
+        return self._disturbances[-1][1]
 
-    def disturbed_between(self, after_ns: int, until_ns: int) -> bool:
-        """Whether something did after the one moment, and not after the other."""
-        times = self._disturbances_ns
-        return bisect_right(times, until_ns) > bisect_right(times, after_ns)
+    def disturbed_between(self, after_event: int, until_ns: int) -> bool:
+        """Whether something did after that event, and not after that time."""
+        following = bisect_right(self._disturbances, (after_event + 1, -1))
+        return following < len(self._disturbances) and self._disturbances[following][1] <= until_ns
 
     def _disturbed(self, event: Event) -> None:
-        if self._disturbances_ns[-1] != event.time_ns:
-            self._disturbances_ns.append(event.time_ns)
+        self._disturbances.append((event.id, event.time_ns))
 
     @property
     def token_ms(self) -> int:
@@ -244,6 +246,7 @@ class Facts:
     def _datagram_sent(self, event: Event, body: ev.DatagramSent) -> None:
         if body.kind in ("orf_token", "token_hold_cancel"):
             self.datagrams[event.id] = body.data
+            self._token_sent_ns[event.node] = event.time_ns
         elif body.kind in ("mcast", "memb_commit_token"):
             try:
                 message = decode(body.data)
@@ -263,6 +266,10 @@ class Facts:
             node = self.node(event.node)
             if packet.ring_id == node.ring_id:
                 node.received.setdefault(packet.seq, packet.originator)
+        elif body.kind == "orf_token":
+            sent_ns = self._token_sent_ns.get(body.source, event.time_ns)
+            if self.resumed_ns.get(event.node, -1) < sent_ns:
+                self.transit_ns = max(self.transit_ns, event.time_ns - sent_ns)
 
     # --------------------------------------------------------------------------------------------------- membership
 

@@ -21,7 +21,8 @@ from totemviz.trace.checks.facts import COROSYNC, MS, Facts
 from totemviz.trace.events import Event, ProcessKilled
 
 EPSILON_NS = 250 * MS
-"""Commit, recovery and what waits for them, on a network whose rotations take a few milliseconds."""
+ROTATIONS = 20
+"""Commit, recovery and what waits for them: some fixed time, and so many rotations of the slowest token seen."""
 
 
 class Liveness(Invariant):
@@ -93,12 +94,12 @@ class Accuracy(Invariant):
 
 
 class _Departure(msgspec.Struct):
-    """Somebody is gone: these must be in a ring without it by then."""
+    """Somebody is gone: ``waiting`` must be in a ring without it within ``bound_ns`` and some slack."""
 
     nodeid: int
     clean: bool
     event: Event
-    deadline_ns: int
+    bound_ns: int
     waiting: set[int]
 
 
@@ -128,11 +129,11 @@ class CrashBound(Invariant):
         if body.process == COROSYNC:
             hold_ms = self.facts.timeouts_ms.get("hold", 0)
             bound_ms = self.facts.token_ms + self.facts.timeouts_ms.get("consensus", 0) + hold_ms
-            self._departs(event, bound_ms * MS + EPSILON_NS, clean=False)
+            self._departs(event, bound_ms * MS, clean=False)
 
     def _daemon_exited(self, event: Event, body: DaemonExited) -> None:
         if body.reason == "signal":
-            self._departs(event, EPSILON_NS, clean=True)
+            self._departs(event, 0, clean=True)
 
     def _departs(self, event: Event, bound_ns: int, *, clean: bool) -> None:
         self._judge(event)
@@ -151,13 +152,19 @@ class CrashBound(Invariant):
         )
         self._departure = None
         if whole:
-            self._departure = _Departure(event.node, clean, event, event.time_ns + bound_ns, survivors)
+            self._departure = _Departure(event.node, clean, event, bound_ns, survivors)
+
+    def _deadline_ns(self, departure: _Departure) -> int:
+        """The network may have become slow only a moment before: what is known of it now counts."""
+        slow_ns = ROTATIONS * len(self.facts.nodeids) * self.facts.transit_ns
+        return departure.event.time_ns + departure.bound_ns + EPSILON_NS + slow_ns
 
     def _configuration_change(self, event: Event, body: ConfigurationChange) -> None:
         departure = self._departure
         if departure is None or body.transitional:
             return
-        if event.time_ns > departure.deadline_ns:
+        deadline_ns = self._deadline_ns(departure)
+        if event.time_ns > deadline_ns:
             self._judge(event)
         elif departure.nodeid not in body.members:
             departure.waiting.discard(event.node)
@@ -165,18 +172,18 @@ class CrashBound(Invariant):
     def _judge(self, event: Event) -> None:
         """The bound has passed, or something else happens: see what became of the last departure."""
         departure, self._departure = self._departure, None
-        if departure is None or event.time_ns <= departure.deadline_ns:
+        if departure is None or event.time_ns <= (deadline_ns := self._deadline_ns(departure)):
             return
-        if self.facts.disturbed_between(departure.event.time_ns, departure.deadline_ns):
+        if self.facts.disturbed_between(departure.event.id, deadline_ns):
             return
         for nodeid in sorted(departure.waiting):
             how = "left cleanly" if departure.clean else "died"
-            bound_s = (departure.deadline_ns - departure.event.time_ns) / 1e9
+            bound_s = (deadline_ns - departure.event.time_ns) / 1e9
             self.fail(
                 departure.event, f"has no ring without node {departure.nodeid} {bound_s:g} s after that {how}", nodeid
             )
 
     def finish(self, last: Event, end_ns: int) -> None:
         """Judge what is still open if its time is up."""
-        if self._departure is not None and end_ns > self._departure.deadline_ns:
+        if self._departure is not None and end_ns > self._deadline_ns(self._departure):
             self._judge(msgspec.structs.replace(last, time_ns=end_ns))
