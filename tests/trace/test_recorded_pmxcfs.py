@@ -10,13 +10,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgMember
 from totemviz.pmxcfs.dcdb import Dcdb
-from totemviz.pmxcfs.index import Entry
+from totemviz.pmxcfs.dfsm import Mode
+from totemviz.pmxcfs.index import Entry, EntryType, encode_index, index_digest
+from totemviz.pmxcfs.messages import DCDB_GROUP, Epoch, MessageType, StateMessage, encode_message
+from totemviz.pmxcfs.process import ProcessId
 from totemviz.totem.effects import ConfigurationChange, Deliver, MembershipInstalled, RingId
 from totemviz.totem.wire import ENCAPSULATED, Mcast
 from totemviz.trace.recorded import load_recording
+from totemviz.trace.recorded_evidence import Evidence, imported
 from totemviz.trace.recorded_order import DaemonLife, daemon_lives
-from totemviz.trace.recorded_pmxcfs import Exported, Undetermined, export_database
+from totemviz.trace.recorded_pmxcfs import ALL_COLUMNS, Exported, Undetermined, _Replica, export_database
 from totemviz.trace.recorded_services import NothingToExportError
 
 DATA = Path(__file__).parent / "data"
@@ -158,3 +163,52 @@ def test_lives_follow_the_daemon(tmp_path: Path) -> None:
     (found,) = daemon_lives(timeline, 3)
     assert [str(ring.ring_id) for ring in found.rings] == ["1.9", "3.d", "1.11"]
     assert daemon_lives(timeline, 1) == []
+
+
+# ------------------------------------------------------------------------------------- what the capture does not show
+
+
+def test_unseen_changes_are_taken_from_the_state_and_named(tmp_path: Path) -> None:
+    """A ring of one with forced quorum wrote three rows; one of them shows up later, one never, one is gone again."""
+    evidence = Evidence([CONF])
+    replica = _Replica(3, tmp_path / "config.db", evidence, 1_700_000_000)
+    me, other = CpgMember(3, 70), CpgMember(1, 80)
+
+    def deliver(sender: CpgMember, message: StateMessage) -> None:
+        payload = encode_message(message)
+        replica.dispatch(CpgDelivered(0, DCDB_GROUP, sender.nodeid, sender.pid, payload, 1))
+
+    replica.join(70, quorate=True)
+    replica.dispatch(CpgConfchg(0, DCDB_GROUP, (me,), (), (me,)))
+    folder = Entry(4, 0, 4, 3, 1_700_000_100, EntryType.DIRECTORY, "nodes")
+    lost = Entry(6, 4, 6, 3, 1_700_000_101, EntryType.FILE, "secret", b"never on the wire")
+    root = Entry(0, 0, 7, 3, 1_700_000_102, EntryType.DIRECTORY, "")
+    conf = imported(CONF, 1_700_000_007)
+    state = encode_index({entry.inode: entry for entry in (root, conf, folder, lost)})
+    evidence.entries[4, index_digest(folder)] = folder
+    epoch = Epoch(1, 1_700_000_200, 1, 80)
+    evidence.states[ProcessId(3, 70), epoch] = state
+    replica.dispatch(CpgConfchg(0, DCDB_GROUP, (other, me), (), (other,)))
+    deliver(other, StateMessage(MessageType.SYNC_START, 1, 0, epoch, b""))
+    for sender in (other, me):
+        deliver(sender, StateMessage(MessageType.STATE, 1, 0, epoch, state))
+    assert replica._dfsm.mode is Mode.SYNCED  # the stand-in passes for the real row in both states
+    result = replica.close()
+    assert result.undetermined == (Undetermined(6, "undetermined-0000000000000006", ALL_COLUMNS),)
+    assert len(result.notes) == 1
+    assert "rows: 2, 4, 6" in result.notes[0]
+    found = rows(tmp_path / "config.db")
+    assert found[0] == (0, 0, 7, 3, 1_700_000_102, 8, "__version__", None)
+    assert found[1] == (0, 2, 3, 0, 1_700_000_007, 8, "corosync.conf", CONF)
+    assert found[2] == (0, 4, 4, 3, 1_700_000_100, 4, "nodes", None)
+
+
+def test_a_node_that_never_exchanged_states_names_its_first_rows(tmp_path: Path) -> None:
+    replica = _Replica(3, tmp_path / "config.db", Evidence([CONF]), 1_700_000_000)
+    replica.join(70, quorate=True)
+    me = CpgMember(3, 70)
+    replica.dispatch(CpgConfchg(0, DCDB_GROUP, (me,), (), (me,)))
+    assert replica.close().undetermined == (
+        Undetermined(0, "__version__", ("mtime",)),
+        Undetermined(2, "corosync.conf", ("mtime", "data")),
+    )

@@ -21,6 +21,7 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -32,7 +33,15 @@ from totemviz.pmxcfs.database import VERSION_NAME, Database
 from totemviz.pmxcfs.dcdb import DOMAIN, Dcdb
 from totemviz.pmxcfs.dfsm import Dfsm, Mode
 from totemviz.pmxcfs.effects import CpgLeave
-from totemviz.pmxcfs.index import ROOT_INODE, Entry, EntryType, decode_index, index_digest, new_root
+from totemviz.pmxcfs.index import (
+    ROOT_INODE,
+    Entry,
+    EntryType,
+    MalformedIndexError,
+    decode_index,
+    index_digest,
+    new_root,
+)
 from totemviz.pmxcfs.machine import COROSYNC_CONF
 from totemviz.pmxcfs.memdb import Change, Memdb
 from totemviz.pmxcfs.messages import (
@@ -199,7 +208,8 @@ class _Replica:
         if message.type == MessageType.SYNC_START and self._dfsm.mode is Mode.START_SYNC:
             own = self._seen.states.get((self._process.identity, message.epoch))
             if own is not None:
-                self._prove(own)
+                with suppress(MalformedIndexError):  # every machine leaves the group over it, ours too
+                    self._prove(own)
         if message.type != MessageType.STATE or not self._stand_ins:
             return event
         payload = message.payload

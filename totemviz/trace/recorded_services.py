@@ -150,7 +150,8 @@ class RecordedServices:
     def _conf(self) -> CorosyncConf:
         """Nodes and votes as the recorded votequorum messages tell; one vote each at first."""
         nodes = "".join(
-            f"node {{\nnodeid: {node}\nname: n{node}\nring0_addr: 192.0.2.{node % 255}\n"
+            f"node {{\nnodeid: {node}\nname: n{node}\n"
+            f"ring0_addr: 10.{node >> 16 & 255}.{node >> 8 & 255}.{node & 255}\n"
             f"quorum_votes: {self._seen.votes.get(node, 1)}\n}}\n"
             for node in self._nodeids
         )
