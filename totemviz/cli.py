@@ -68,6 +68,14 @@ def cli(context: click.Context) -> None:
 @click.option("--transcript", is_flag=True, help="Print the run as text, one event a line.")
 @click.option("--logs", metavar="DIR", help="Write every daemon's log file, as the daemons themselves write it.")
 @click.option("--debug", is_flag=True, help="Logs: with corosync's debug lines.")
+@click.option(
+    "--export-db",
+    "exports",
+    type=(int, str),
+    multiple=True,
+    metavar="NODE FILE",
+    help="Write a node's config.db as it is at the end (repeatable).",
+)
 @click.option("--check", is_flag=True, help="Check the protocol's invariants; exit code 1 if one is false.")
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND", help="Transcript: only this kind of event (repeatable)."
@@ -85,6 +93,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     transcript: bool = False,
     logs: str | None = None,
     debug: bool = False,
+    exports: tuple[tuple[int, str], ...] = (),
     check: bool = False,
     kinds: tuple[str, ...] = (),
     nodes: tuple[int, ...] = (),
@@ -94,7 +103,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         scenario, cluster = _scenario(scenario_file, conf, host_model, seed)
         if not headless:
             given = {"for": for_ns, "out": out, "json": as_json, "transcript": transcript, "logs": logs, "check": check}
-            if unused := next((name for name, value in given.items() if value), ""):
+            if unused := next((name for name, value in (given | {"export-db": exports}).items() if value), ""):
                 raise BadInput(f"--{unused} is for headless runs; add --headless")
             from totemviz.sim.session import Simulation
             from totemviz.tui import run_cockpit
@@ -104,20 +113,38 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             run_cockpit(simulation)
             return
         _check_filters(kinds, nodes, cluster)
+        _check_exports(exports, cluster)
         if debug and logs is None:
             raise BadInput("--debug is for log files; add --logs DIR")
-        _run_headless(scenario, cluster, for_ns, (out, logs, debug), as_json, (transcript, kinds, nodes), check)
+        files = (out, logs, debug, exports)
+        _run_headless(scenario, cluster, for_ns, files, as_json, (transcript, kinds, nodes), check)
 
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with what was found.")
 @click.option("--transcript", is_flag=True, help="Print the recording as text, one event a line.")
-def replay(files: tuple[str, ...], as_json: bool, transcript: bool) -> None:
-    """Look at a recording of a real cluster (captures of its corosync traffic), or at a run saved with --out."""
+@click.option(
+    "--export-db",
+    "exports",
+    type=(int, str),
+    multiple=True,
+    metavar="NODE FILE",
+    help="Write the config.db the node's pmxcfs must have had at the end (repeatable).",
+)
+@click.option("--conf", metavar="FILE", help="With --export-db: the corosync.conf /etc/pve began with.")
+def replay(
+    files: tuple[str, ...], as_json: bool, transcript: bool, exports: tuple[tuple[int, str], ...], conf: str | None
+) -> None:
+    """Look at a recording of a real cluster (captures of its corosync traffic), or at a run saved with --out.
+
+    With --export-db the recorded CPG messages go through totemviz' own pmxcfs instead.
+    """
     with _readable_errors():
         timeline, summary = _load_recording([Path(file) for file in files])
-        if as_json:
+        if exports:
+            _export_recorded(timeline, summary if as_json else None, exports, _conf_texts(files, conf))
+        elif as_json:
             click.echo(summary)
         elif transcript:
             _print_transcript(timeline, (), ())
@@ -201,6 +228,51 @@ def lesson(name: str | None) -> None:
         run_lesson(lessons[name])
 
 
+@cli.command()
+@click.argument("path", required=False, default=".")
+@click.option("--name", default="my-disk", show_default=True, help="Save the disk profile under this name.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def disk(path: str, name: str, as_json: bool) -> None:
+    """Measure for three seconds how fast the disk under PATH syncs, and what that means for a cluster."""
+    with _readable_errors():
+        import msgspec
+
+        from totemviz.sim import measure, saved_profiles
+
+        saved_profiles.check_name(name)
+        hidden = as_json or not sys.stderr.isatty()
+        try:
+            with click.progressbar(length=measure.DURATION_NS, label="syncing", file=sys.stderr, hidden=hidden) as bar:
+                result = measure.measure(Path(path), lambda done_ns: bar.update(done_ns - bar.pos))
+        except KeyboardInterrupt:
+            click.echo("interrupted: nothing is saved, the temporary file is removed", err=True)
+            sys.exit(INTERRUPTED)
+        profile = measure.profile_of(result, name)
+        saved = saved_profiles.save(profile)
+        if as_json:
+            figures = {
+                "folder": result.folder,
+                "fsync_per_second": result.fsync_per_second,
+                "syncs": len(result.latencies_ns),
+                "median_ns": result.percentile_ns(50),
+                "p99_ns": result.percentile_ns(99),
+                "max_ns": result.latencies_ns[-1],
+                "nearest": measure.nearest(result.fsync_per_second).name,
+                "saved": str(saved),
+                "profile": profile,
+            }
+            click.echo(msgspec.json.encode(figures))
+            return
+        import shutil
+
+        from totemviz.sim.disk_report import report
+
+        unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        for line in report(result, shutil.get_terminal_size().columns, unicode=unicode):
+            click.echo(line)
+        click.echo(f'\nsaved as disk "{name}" for the [disks] of a scenario: {saved}')
+
+
 # ------------------------------------------------------------------------------------------------------------- running
 
 
@@ -244,11 +316,18 @@ def _check_filters(kinds: tuple[str, ...], nodes: tuple[int, ...], cluster: Coro
             raise BadInput(f"--node {node}: there is no such node; the cluster has {', '.join(map(str, known))}")
 
 
+def _check_exports(exports: tuple[tuple[int, str], ...], cluster: CorosyncConf) -> None:
+    known = [node.nodeid for node in cluster.nodes]
+    for node, _ in exports:
+        if node not in known:
+            raise BadInput(f"--export-db {node}: there is no such node; the cluster has {', '.join(map(str, known))}")
+
+
 def _run_headless(
     scenario: Scenario,
     cluster: CorosyncConf,
     for_ns: int | None,
-    files: tuple[str | None, str | None, bool],
+    files: tuple[str | None, str | None, bool, tuple[tuple[int, str], ...]],
     as_json: bool,
     transcript: tuple[bool, tuple[str, ...], tuple[int, ...]],
     check: bool,
@@ -257,6 +336,7 @@ def _run_headless(
 
     import msgspec
 
+    from totemviz.sim.seed import CONFIG_DB
     from totemviz.sim.world import World
     from totemviz.trace.logs import write_logs
     from totemviz.trace.summary import summarise
@@ -266,11 +346,13 @@ def _run_headless(
     started = time.perf_counter()
     interrupted = _run_with_progress(world, until_ns)
     wall_seconds = time.perf_counter() - started
-    out, logs, debug = files
+    out, logs, debug, exports = files
     if out is not None:
         world.timeline.save(Path(out))
     if logs is not None:
         write_logs(world.timeline, Path(logs), world.epoch_s, debug)
+    for node, file in exports:
+        Path(file).write_bytes(world.hosts[node].disk.export(CONFIG_DB))
     wanted, kinds, nodes = transcript
     if wanted:
         _print_transcript(world.timeline, kinds, nodes)
@@ -356,6 +438,44 @@ def _load_recording(paths: list[Path]) -> tuple[Timeline, bytes]:
     return recording.timeline, msgspec.json.encode(recording.summary)
 
 
+def _conf_texts(files: tuple[str, ...], conf: str | None) -> list[bytes]:
+    """What may be the corosync.conf of a recording: the file named, or those that lie beside the captures."""
+    if conf is not None:
+        return [Path(conf).read_bytes()]
+    beside = dict.fromkeys(Path(file).parent / "corosync.conf" for file in files)
+    return [path.read_bytes() for path in beside if path.is_file()]
+
+
+def _export_recorded(
+    timeline: Timeline, summary: bytes | None, exports: tuple[tuple[int, str], ...], confs: list[bytes]
+) -> None:
+    """Write the databases, and say what proves them and what nobody can know; as JSON with ``summary``."""
+    import msgspec
+
+    from totemviz.trace.events import RunStarted
+    from totemviz.trace.recorded_pmxcfs import export_database
+
+    started = timeline[0].body
+    if isinstance(started, RunStarted) and started.world != "recorded":
+        raise BadInput("--export-db replays a capture; for a simulated run give it to: totemviz run … --headless")
+    results = [export_database(timeline, node, Path(file), confs) for node, file in exports]
+    if summary is not None:
+        figures = msgspec.json.decode(summary)
+        click.echo(msgspec.json.encode(figures | {"databases": results}))
+        return
+    for result, (_, file) in zip(results, exports, strict=True):
+        click.echo(
+            f"{file}: /etc/pve of node {result.node} at version {result.version}, {result.rows} rows; "
+            f"{result.states} recorded states agree"
+        )
+        for line in (*result.notes, *result.undetermined):
+            click.echo(f"  {line}")
+        if any(row.path == "corosync.conf" for row in result.undetermined):
+            click.echo(
+                "  name the corosync.conf of that time with --conf; it is taken if its digest is the recorded one"
+            )
+
+
 # -------------------------------------------------------------------------------------------------------------- errors
 
 
@@ -363,14 +483,24 @@ def _load_recording(paths: list[Path]) -> tuple[Timeline, bytes]:
 def _readable_errors() -> Iterator[None]:
     """Turn what a user can cause into ``BadInput`` with one line."""
     from totemviz.corosync.conf import ConfError
+    from totemviz.sim.saved_profiles import ProfileError
     from totemviz.sim.scenario import ScenarioError
     from totemviz.trace.capture import CaptureError
+    from totemviz.trace.recorded_services import NothingToExportError
     from totemviz.trace.shadow_record import NothingToShadow
     from totemviz.trace.timeline import TimelineError
 
     try:
         yield
-    except (ScenarioError, ConfError, TimelineError, CaptureError, NothingToShadow) as error:
+    except (
+        ScenarioError,
+        ConfError,
+        TimelineError,
+        CaptureError,
+        NothingToShadow,
+        NothingToExportError,
+        ProfileError,
+    ) as error:
         raise BadInput(str(error)) from None
     except BrokenPipeError:
         raise

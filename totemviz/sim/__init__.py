@@ -8,7 +8,10 @@ The host carries out what a machine asks for, in order. The one subtle rule: a m
 an fsync in the middle of its list of effects blocks the thread, and the rest of the list follows when the disk answers.
 Which processes share a thread is the whole difference between the two host models, ``article`` and ``measured``.
 
-Nothing here may depend on the wall clock, on hash order or on unseeded chance: same scenario, same bytes. A scenario
-plus the interventions with their positions is therefore a complete save file (``scenario``), and changing the past is
-running it again (``session``), which is what the cockpit and the lessons talk to.
+One module stands apart: ``measure`` times this machine's own disk, with a real clock and real I/O, for the command
+``totemviz disk``; no run uses it. What it found is kept as a profile (``saved_profiles``) and shown (``disk_report``).
+
+Nothing else here may depend on the wall clock, on hash order or on unseeded chance: same scenario, same bytes. A
+scenario plus the interventions with their positions is therefore a complete save file (``scenario``), and changing the
+past is running it again (``session``), which is what the cockpit and the lessons talk to.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from totemviz.corosync import effects as cs
@@ -15,8 +16,8 @@ from totemviz.corosync.daemon import Daemon
 from totemviz.pmxcfs import effects as px
 from totemviz.pmxcfs.database import Database
 from totemviz.pmxcfs.machine import Pmxcfs
+from totemviz.sim import saved_profiles
 from totemviz.sim.disk import Disk
-from totemviz.sim.profiles import PROFILES
 from totemviz.sim.seed import CONFIG_DB
 from totemviz.sim.threads import COROSYNC, NOTICEABLE_BLOCK_NS, PMXCFS, QUIET_TIMERS, HostModel, Job, Thread, Timers
 from totemviz.totem import effects as tt
@@ -58,6 +59,8 @@ class Host:
         self._pids = 0
         self._pmxcfs_pid = 0
         self._pmxcfs_life = 0
+        self.powered = True
+        self._boots = 0
         self.threads = {process: thread for thread in map(Thread, model.threads) for process in thread.processes}
         self.timers = Timers(world.scheduler.at, self._timer_due)
         self._actions: dict[type, Callable[[str, Any, int], int]] = {
@@ -85,7 +88,7 @@ class Host:
 
     def start_corosync(self, cause: int) -> None:
         """Start the daemon, with the ring sequence its ring-id file holds."""
-        if self.daemon is not None:
+        if self.daemon is not None or not self.powered:
             return
         try:
             stored = int.from_bytes(self.disk.read_file(self._ring_id_file), "little")
@@ -99,7 +102,7 @@ class Host:
 
     def start_pmxcfs(self, cause: int) -> None:
         """Start pmxcfs on the node's config.db."""
-        if self.pmxcfs is not None:
+        if self.pmxcfs is not None or not self.powered:
             return
         self._pmxcfs_life += 1
         self._pmxcfs_pid = pid = self._next_pid()
@@ -116,6 +119,18 @@ class Host:
             return
         event = self._record(cause, ev.ProcessKilled(process))
         self._bury(process, event)
+
+    def power_cut(self, rng: Random | None, cause: int) -> None:
+        """No process gets to say anything, and the disk falls back to what was durable (see `Disk.crash`)."""
+        self.powered = False
+        self._boots += 1
+        for process in (COROSYNC, PMXCFS):  # in this order: no daemon is left to announce that pmxcfs is gone
+            self.kill(process, cause)
+        for thread in self.threads.values():
+            thread.blocked = thread.paused = False
+            thread.announced_event = -1
+            thread.inbox.clear()
+        self.disk = self.disk.crash(rng)
 
     def shut_down(self, cause: int) -> None:
         """SIGTERM to pmxcfs, then to corosync, which says goodbye."""
@@ -338,9 +353,10 @@ class Host:
             if COROSYNC in thread.processes:
                 self._hinder_token(thread.announced_event)
         life = self._pmxcfs_life if process == PMXCFS else -1
+        boot = self._boots
 
         def over() -> None:
-            if life in (-1, self._pmxcfs_life) and self._alive(process):
+            if boot == self._boots and life in (-1, self._pmxcfs_life) and self._alive(process):
                 if done is not None:
                     done()
                 if not thread.paused:
@@ -359,9 +375,12 @@ class Host:
         if COROSYNC in thread.processes:
             self._hinder_token(thread.announced_event)
 
+        boot = self._boots
+
         def resume() -> None:
-            thread.paused = False
-            self._resume(thread)
+            if boot == self._boots:
+                thread.paused = False
+                self._resume(thread)
 
         self.world.scheduler.after(duration_ns, resume)
 
@@ -471,7 +490,7 @@ class Host:
 
     def set_disk(self, profile: str, cause: int) -> None:
         """Another kind of disk with the same content."""
-        self.disk.profile = PROFILES[profile]
+        self.disk.profile = saved_profiles.find(profile)
         self._record(cause, ev.DiskChanged(profile, 0))
 
 

@@ -112,8 +112,23 @@ class Kill(Intervention, frozen=True, kw_only=True, tag="kill"):
         return f"kill {self.process or 'corosync and pmxcfs'} on node {self.node}"
 
 
+class PowerCut(Intervention, frozen=True, kw_only=True, tag="power_cut"):
+    """The host of ``node`` loses power: all is gone at once, and its disk keeps what was durable.
+
+    ``torn``: the drive was writing back at that moment, so of what was not synced some is kept, some lost and some
+    half written, by chance; a drive with power-loss protection tears nothing. ``restart`` boots the host again.
+    """
+
+    node: int
+    torn: bool = False
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"cut the power of node {self.node}"
+
+
 class Restart(Intervention, frozen=True, kw_only=True, tag="restart"):
-    """Start whatever does not run on ``node``."""
+    """Start whatever does not run on ``node``; boot it if it has no power."""
 
     node: int
 
@@ -232,6 +247,7 @@ AnyIntervention: TypeAlias = (
     | StallDisk
     | SetDisk
     | Kill
+    | PowerCut
     | Restart
     | Leave
     | Pause

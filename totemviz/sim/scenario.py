@@ -15,6 +15,7 @@ token = 3000
 [start]
 stagger = "4ms"               # between one node's corosync and the next one's
 pmxcfs_after = "1s"           # pmxcfs starts this long after corosync
+database = "config.db"        # what /etc/pve holds on every node, relative to this file; a small tree if absent
 
 [disks]                       # profile per node id; "default" for the others
 default = "nvme"
@@ -48,8 +49,9 @@ from typing import Any
 import msgspec
 
 from totemviz.corosync.conf import ConfError, CorosyncConf, load, parse
+from totemviz.sim import saved_profiles
 from totemviz.sim.interventions import AnyIntervention, SetDisk
-from totemviz.sim.profiles import PROFILES
+from totemviz.sim.seed import DatabaseFileError, load_database
 from totemviz.sim.threads import COROSYNC, PMXCFS, HostModel
 from totemviz.sim.units import MS, SECOND, US, Duration
 from totemviz.totem.config import Quirks
@@ -70,10 +72,11 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class StartSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When the daemons start."""
+    """When the daemons start, and on what: ``database`` is a config.db (empty: the tree of ``seed.seed_database``)."""
 
     stagger: Duration = Duration(4 * MS)
     pmxcfs_after: Duration = Duration(SECOND)
+    database: str = ""
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -118,7 +121,20 @@ def load_scenario(path: Path) -> tuple[Scenario, CorosyncConf]:
     scenario = parse_scenario(text, str(path))
     conf = cluster_conf(scenario, str(path), path.parent, text)
     check(scenario, conf, str(path), text)
-    return scenario, conf
+    return _with_database(scenario, path, text), conf
+
+
+def _with_database(scenario: Scenario, path: Path, text: str) -> Scenario:
+    """The scenario with the path of its config.db as seen from here. Raises ScenarioError if it cannot be used."""
+    if not scenario.start.database:
+        return scenario
+    database = (path.parent / scenario.start.database).resolve()
+    try:
+        load_database(database)
+    except DatabaseFileError as error:
+        raise ScenarioError(f"{path}:{line_of(text, ['start', 'database'])}: {error}") from None
+    start = msgspec.structs.replace(scenario.start, database=str(database))
+    return msgspec.structs.replace(scenario, start=start)
 
 
 def parse_scenario(text: str, path: str) -> Scenario:
@@ -197,8 +213,8 @@ def check(scenario: Scenario, conf: CorosyncConf, path: str, text: str = "") -> 
     for key, profile in scenario.disks.items():
         if key != "default" and key not in map(str, nodeids):
             fail(["disks", key], f"there is no node {key}; the cluster has {known}")
-        if profile not in PROFILES:
-            fail(["disks", key], f"unknown disk {profile!r}; use one of {', '.join(PROFILES)}")
+        if unknown := _disk_problem(profile):
+            fail(["disks", key], unknown)
     if scenario.stop_on:
         from totemviz.trace.events import BODY_BY_KIND  # noqa: PLC0415
 
@@ -218,8 +234,8 @@ def check_intervention(intervention: AnyIntervention, nodeids: list[int]) -> tup
         for nodeid in value if isinstance(value, tuple) else (value,):
             if nodeid not in nodeids and not (field == "target" and nodeid == 0):
                 return field, f"there is no node {nodeid}; the cluster has {known}"
-    if isinstance(intervention, SetDisk) and intervention.profile not in PROFILES:
-        return "profile", f"unknown disk {intervention.profile!r}; use one of {', '.join(PROFILES)}"
+    if isinstance(intervention, SetDisk) and (problem := _disk_problem(intervention.profile)):
+        return "profile", problem
     process = getattr(intervention, "process", "")
     if process and process not in (COROSYNC, PMXCFS):
         return "process", f"unknown process {process!r}; use {COROSYNC} or {PMXCFS}"
@@ -227,6 +243,15 @@ def check_intervention(intervention: AnyIntervention, nodeids: list[int]) -> tup
     if not 0 <= percent <= 100:
         return "percent", f"{percent:g} is not a percentage; use 0 to 100"
     return None
+
+
+def _disk_problem(name: str) -> str:
+    """Why there is no disk profile of this name, empty if there is one."""
+    try:
+        saved_profiles.find(name)
+    except saved_profiles.ProfileError as error:
+        return str(error)
+    return ""
 
 
 def dump_scenario(scenario: Scenario) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,14 +17,14 @@ import msgspec
 
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.sim import interventions as do
+from totemviz.sim import saved_profiles
 from totemviz.sim.clients import Clients
 from totemviz.sim.disk import Disk
 from totemviz.sim.host import Host
 from totemviz.sim.network import Link, Loss, Network
-from totemviz.sim.profiles import PROFILES
 from totemviz.sim.scenario import Scenario
 from totemviz.sim.scheduler import Scheduler
-from totemviz.sim.seed import CONFIG_DB, seed_database
+from totemviz.sim.seed import CONFIG_DB, load_database, seed_database
 from totemviz.sim.threads import COROSYNC, PMXCFS
 from totemviz.sim.units import US, Duration
 from totemviz.totem.effects import RingId
@@ -71,9 +72,10 @@ class World:
             for index, node in enumerate(conf.nodes)
         )
         self.record(ev.WORLD, ev.NO_CAUSE, self._run_started(infos))
-        database = seed_database(conf, EPOCH_S)
+        given = scenario.start.database
+        database = load_database(Path(given)) if given else seed_database(conf, EPOCH_S)
         for info in infos:
-            disk = Disk(PROFILES[info.disk], self.stream(f"disk/{info.nodeid}"), {CONFIG_DB: database})
+            disk = Disk(saved_profiles.find(info.disk), self.stream(f"disk/{info.nodeid}"), {CONFIG_DB: database})
             self.hosts[info.nodeid] = Host(self, info, scenario.host_model, disk)
         self._schedule_start()
 
@@ -230,8 +232,13 @@ class World:
         for process in (action.process,) if action.process else (COROSYNC, PMXCFS):
             self.hosts[action.node].kill(process, event)
 
+    def _power_cut(self, action: do.PowerCut, event: int) -> None:
+        rng = self.stream(f"power/{action.node}/{event}") if action.torn else None
+        self.hosts[action.node].power_cut(rng, event)
+
     def _restart(self, action: do.Restart, event: int) -> None:
         host = self.hosts[action.node]
+        host.powered = True
         host.start_corosync(event)
         self.scheduler.after(int(self.scenario.start.pmxcfs_after), host.start_pmxcfs, event)
 
@@ -291,6 +298,7 @@ _DO: dict[type, Callable[[World, Any, int], None]] = {
     do.StallDisk: lambda world, action, event: world.hosts[action.node].stall_disk(int(action.duration), event),
     do.SetDisk: lambda world, action, event: world.hosts[action.node].set_disk(action.profile, event),
     do.Kill: World._kill,
+    do.PowerCut: World._power_cut,
     do.Restart: World._restart,
     do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
     do.Pause: lambda world, action, event: world.hosts[action.node].pause(action.process, int(action.duration), event),

@@ -11,6 +11,8 @@ is moving the cursor.
     words        an event, and a situation, as a plain sentence
     transcript   a run as text, one event a line; summary: a run in figures
     capture      files of real traffic → UDP datagrams; recorded (and recorded_*): datagrams → a timeline
+    recorded_pmxcfs    recorded CPG messages through our pmxcfs → the config.db of a recorded node (recorded_order,
+                       recorded_services, recorded_evidence)
     shadow       our machine in the place of a recorded node, compared with it (shadow_record, shadow_stage)
     checks       the protocol's invariants, as checkers that say why something is false
 """
