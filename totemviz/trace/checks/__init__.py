@@ -1,4 +1,4 @@
-"""The invariants of the ring as checkers: each looks at events and says where and why it is false (sheet §12, 1-34).
+"""The invariants as checkers: each looks at events and says where and why it is false (sheet §12, 1-34, 37, 38).
 
 A checker reads a timeline and nothing else, so it judges a simulated run, a run from a file, or the run on screen while
 it grows. ``Facts`` gathers from the events what several checkers need (who is in which ring, what has reached whom);
@@ -12,6 +12,7 @@ each ``Invariant`` names the kinds of events it looks at and keeps the little st
 * ``flow``, ``stability``, ``retransmission``, ``hold``: windows and sums (20, 21), aru (18), holes (23), hold (24)
 * ``membership``: agreement, commit token, common start, clean lists (27-29, 33)
 * ``liveness``: what must happen in the end, in time, or not at all (30-32); how quiet time is found is told there
+* ``services``: CPG views that add up (37), one quorate partition (38)
 
 Use ``check(timeline)`` for a finished run; a ``Checker`` fed event by event for a growing one. Numbers 18 and 29 are
 broken by the faithful machine (``Invariant.known_failure`` names the quirk); ``unexpected`` leaves them out, and what
@@ -33,6 +34,7 @@ from totemviz.trace.checks import (
     order,
     retransmission,
     rings,
+    services,
     stability,
     synchrony,
     token,
@@ -78,6 +80,8 @@ _ALL: tuple[type[Invariant], ...] = (
     liveness.CrashBound,
     membership.CleanLists,
     synchrony.NothingLost,
+    services.ConfchgBalance,
+    services.OneQuoratePartition,
 )
 
 CHECKERS: Mapping[int, type[Invariant]] = {invariant.number: invariant for invariant in _ALL}
