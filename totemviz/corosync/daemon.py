@@ -52,6 +52,9 @@ GROUP_SYNC_PARTS = (wire.PREFIX_SYNC[:4], wire.GROUP_SYNC)
 
 _VOTEQUORUM_TIMERS = frozenset(VotequorumTimer)
 
+SCHEDULER_WATCH = "scheduler_watch"
+"""The daemon's own timer, by which it notices that it did not run (``main.c: timer_function_scheduler_timeout``)."""
+
 RING_ID_LOADED = "Created or loaded sequence id"
 
 
@@ -105,10 +108,12 @@ class Daemon:
     """The stack of one node.
 
     ``conf`` is the node's corosync.conf, ``ring`` and ``reassembler`` its machines of ``totemviz.totem``. Raises
-    KeyError if ``nodeid`` is not in the nodelist.
+    KeyError if ``nodeid`` is not in the nodelist. ``epoch_ms`` is the wall clock at time 0; only a log line shows it.
     """
 
-    def __init__(self, nodeid: int, conf: CorosyncConf, ring: RingMachine, reassembler: PacketReassembler) -> None:
+    def __init__(
+        self, nodeid: int, conf: CorosyncConf, ring: RingMachine, reassembler: PacketReassembler, epoch_ms: int = 0
+    ) -> None:
         self.nodeid = nodeid
         self.conf = conf
         self.ring = ring
@@ -122,6 +127,8 @@ class Daemon:
         self._loaded = False
         self._exit_reason: str | None = None
         self._leaving = False
+        self._epoch_ms = epoch_ms
+        self._scheduled_ns = 0
         self._interfaces = {
             node.nodeid: "".join(f"r({link}) ip({address}) " for link, address in enumerate(node.addresses))
             for node in conf.nodes
@@ -168,6 +175,9 @@ class Daemon:
         self._now_ns = now_ns
         if timer in _VOTEQUORUM_TIMERS:
             self.votequorum.expire(timer)
+            return self._finish()
+        if timer == SCHEDULER_WATCH:
+            self._watch_scheduler()
             return self._finish()
         outputs = self.ring.expire(now_ns, timer)
         if timer == TotemTimer.STARTUP and not self._loaded:
@@ -350,6 +360,8 @@ class Daemon:
         ]
         place = places[0] + 1 if places else 0
         self._out.extend(lines.interface_up(self.conf, self.nodeid))
+        self._scheduled_ns = self._now_ns
+        self.set_timer(SCHEDULER_WATCH, self.conf.totem.token_ms // 3)
         self._walk(outputs[:place])
         for name in lines.LOADED_BEFORE_QUORUM:
             self._out.extend(lines.service_loaded(name))
@@ -360,6 +372,18 @@ class Daemon:
         self._loaded = True
         self._out.extend(lines.links_configured(self.conf, self.nodeid))
         self._walk(outputs[place:])
+
+    def _watch_scheduler(self) -> None:
+        """Every third of the token timeout: has it been much longer? (sheet §1.7)"""
+        token_ns = self.conf.totem.token_ms * MS
+        passed_ns, threshold_ns = self._now_ns - self._scheduled_ns, token_ns * 4 // 5
+        if passed_ns > threshold_ns:
+            at_ms = self._epoch_ms + self._now_ns // MS
+            text = f"(@{at_ms}) for {passed_ns / MS:.4f} ms (threshold is {threshold_ns / MS:.4f} ms)"
+            text = f"Corosync main process was not scheduled {text}. Consider token timeout increase."
+            self.log(Level.WARNING, "MAIN", text)
+        self._scheduled_ns = self._now_ns
+        self.set_timer(SCHEDULER_WATCH, self.conf.totem.token_ms // 3)
 
     def _deliver(self, delivery: Deliver) -> None:
         """One totempg packet in its place in the total order."""

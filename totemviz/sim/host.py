@@ -95,7 +95,8 @@ class Host:
         except FileNotFoundError:
             stored = 0
         self.ring = Ring(self.nodeid, self.world.conf.totem, stored)
-        self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, Reassembler())
+        epoch_ms = self.world.epoch_s * 1000
+        self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, Reassembler(), epoch_ms)
         event = self._record(cause, ev.ProcessStarted(COROSYNC, self._next_pid()))
         self.carry_out(COROSYNC, self.daemon.start(self.world.now_ns), event)
 
@@ -241,7 +242,7 @@ class Host:
         if timer in (tt.TotemTimer.TOKEN_LOSS, tt.TotemTimer.TOKEN_WARNING) and self.ring is not None:
             cause = self.world.token_obstacle(self.ring.ring_id, cause)
         outputs = machine.expire(now_ns, timer)
-        if timer not in QUIET_TIMERS and outputs:
+        if outputs and (timer not in QUIET_TIMERS or any(type(output) is tt.Log for output in outputs)):
             cause = self._record(cause, ev.TimerExpired(process, timer, now_ns - deadline_ns))
         self.carry_out(process, outputs, cause)
 

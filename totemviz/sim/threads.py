@@ -17,6 +17,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Literal
 
+from totemviz.corosync.daemon import SCHEDULER_WATCH
 from totemviz.totem.effects import TotemTimer
 
 COROSYNC, PMXCFS = "corosync", "pmxcfs"
@@ -135,5 +136,5 @@ class Timers:
             self._due(*key)
 
 
-QUIET_TIMERS: frozenset[str] = frozenset({TotemTimer.PAUSE})
-"""Timers whose expiry only rearms them: not worth an event."""
+QUIET_TIMERS: frozenset[str] = frozenset({TotemTimer.PAUSE, SCHEDULER_WATCH})
+"""Timers whose expiry only rearms them: not worth an event, unless something is said."""
