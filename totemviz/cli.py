@@ -243,7 +243,7 @@ def disk(path: str, name: str, as_json: bool) -> None:
         hidden = as_json or not sys.stderr.isatty()
         try:
             with click.progressbar(length=measure.DURATION_NS, label="syncing", file=sys.stderr, hidden=hidden) as bar:
-                result = measure.measure(Path(path), lambda done_ns: bar.update(done_ns - bar.pos))
+                result = measure.measure(Path(path).resolve(), lambda done_ns: bar.update(done_ns - bar.pos))
         except KeyboardInterrupt:
             click.echo("interrupted: nothing is saved, the temporary file is removed", err=True)
             sys.exit(INTERRUPTED)
