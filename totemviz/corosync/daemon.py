@@ -71,10 +71,6 @@ class RingMachine(Protocol):
     def leave(self, now_ns: int) -> list[totem.Output]:
         """Say good-bye."""
 
-    @property
-    def ring_id(self) -> totem.RingId:
-        """The ring it is in, or tries to form."""
-
     def trans_ack(self) -> None:
         """Ordinary messages may flow again."""
 
