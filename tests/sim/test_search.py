@@ -10,10 +10,11 @@ import pytest
 from hypothesis import Phase, find, given, settings
 
 from tests.sim.search import PROFILE, report, scenarios, trouble
-from totemviz.sim.scenario import Scenario, cluster_conf, dump_scenario, parse_scenario
+from totemviz.sim.scenario import Scenario, cluster_conf, dump_scenario, load_scenario, parse_scenario
 from totemviz.totem.config import Quirks
 from totemviz.trace.checks import unexpected
 
+FOUND = Path(__file__).parent / "found"
 DEEP = os.environ.get("TOTEMVIZ_SEARCH") == "deep"
 CORRECTED = Quirks(token_copy_frees_messages=False, recovery_counters_survive=False)
 
@@ -48,6 +49,12 @@ def test_the_search_finds_the_known_failures_by_itself(number: int, limit: int) 
     assert broken(again), "what is printed can be run"
     corrected = msgspec.structs.replace(again, quirks=CORRECTED)
     assert not trouble(corrected)
+
+
+@pytest.mark.parametrize("path", sorted(FOUND.glob("*.toml")), ids=lambda path: path.stem)
+def test_what_was_found_and_corrected_stays_so(path: Path) -> None:
+    scenario, _ = load_scenario(path)
+    assert unexpected(trouble(scenario)) == []
 
 
 @PROFILE

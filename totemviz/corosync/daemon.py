@@ -451,7 +451,10 @@ class Daemon:
         self._out.append(lines.SYNC_COMPLETED)
         self.sync_in_process = False
         self.connections_allowed = True
-        self.ring.trans_ack()
+        # The ring has run ahead of what is handled here: if these deliveries end the old ring, it is already in a new
+        # one and waits for that one's sync. In corosync the acknowledgement would come first and be taken back.
+        if self.sync.ring_id == self.ring.ring_id:
+            self.ring.trans_ack()
         self._pg.waiting_trans_ack = False
         self._log_trans_ack()
         self.emit(SyncCompleted(self.sync.ring_id))
