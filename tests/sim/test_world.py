@@ -14,6 +14,7 @@ import pytest
 
 from tests.sim.runs import SCENARIOS, found, run, run_file, seconds
 from totemviz.corosync.conf import parse
+from totemviz.sim.doing import DO
 from totemviz.sim.interventions import (
     AnyIntervention,
     Cut,
@@ -43,7 +44,7 @@ from totemviz.sim.scenario import (
 )
 from totemviz.sim.session import Simulation
 from totemviz.sim.threads import HostModel
-from totemviz.sim.world import _DO, World
+from totemviz.sim.world import World
 from totemviz.totem.effects import MembershipInstalled, RetransmitChecked
 from totemviz.trace import events as ev
 from totemviz.trace.cursor import Step
@@ -199,7 +200,7 @@ def test_loss_delays_but_does_not_diverge(percent: float) -> None:
 
 def test_every_intervention_can_be_written_down_and_done() -> None:
     kinds = set(Intervention.__subclasses__())
-    assert set(get_args(AnyIntervention)) == kinds == set(_DO)
+    assert set(get_args(AnyIntervention)) == kinds == set(DO)
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     for kind in kinds:
         assert f"`{kind.__struct_config__.tag}`" in readme, "the README's table of actions lacks one"

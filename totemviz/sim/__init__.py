@@ -2,7 +2,8 @@
 
 Time is a heap of actions (``scheduler``), in integer nanoseconds. ``world.World`` runs one scenario: hosts with their
 threads and timers (``host``, ``threads``), links (``network``), disks that hold a real SQLite database (``disk``,
-``vfs``, ``profiles``), programs that write files (``clients``), and what people do to all of it (``interventions``).
+``vfs``, ``profiles``), programs that write files (``clients``), and what people do to all of it (``interventions``,
+carried out by ``doing``).
 
 The host carries out what a machine asks for, in order. The one subtle rule: a machine's handler runs at one moment, but
 an fsync in the middle of its list of effects blocks the thread, and the rest of the list follows when the disk answers.

@@ -7,11 +7,9 @@ seed (``network/1→3``, ``disk/2``), so touching one thing does not reshuffle a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import msgspec
 
@@ -20,12 +18,12 @@ from totemviz.sim import interventions as do
 from totemviz.sim import saved_profiles
 from totemviz.sim.clients import Clients
 from totemviz.sim.disk import Disk
+from totemviz.sim.doing import DO
 from totemviz.sim.host import Host
 from totemviz.sim.network import Link, Loss, Network
 from totemviz.sim.scenario import Scenario
 from totemviz.sim.scheduler import Scheduler
 from totemviz.sim.seed import CONFIG_DB, load_database, seed_database
-from totemviz.sim.threads import COROSYNC, PMXCFS
 from totemviz.sim.units import US, Duration
 from totemviz.totem.effects import RingId
 from totemviz.totem.wire import ORF_TOKEN, TYPE_NAMES, Token, decode
@@ -62,7 +60,7 @@ class World:
         self.script_done = 0
         self.done: list[Done] = []
         self.obstacles: dict[RingId, int] = {}
-        self.clients = Clients(self)
+        self.clients: Clients = Clients(self)
         self.hosts: dict[int, Host] = {}
         spec = scenario.network
         link = Link(int(spec.delay), int(spec.jitter), spec.loss_percent, spec.duplicate_percent)
@@ -219,98 +217,7 @@ class World:
         nodeid = getattr(intervention, "node", ev.WORLD)
         action = intervention.__struct_config__.tag
         event = self.record(nodeid, ev.NO_CAUSE, ev.Intervened(str(action), intervention.text))
-        _DO[type(intervention)](self, intervention, event)
-
-    def _write(self, action: do.Write, event: int) -> None:
-        for number in range(action.count):
-            path = action.path.replace("{n}", str(number + 1))
-            content = action.content.replace("{n}", str(number + 1)).encode()
-            write = partial(self.clients.write, action.node, path, content, event, replace=action.replace)
-            self.scheduler.after(number * int(action.every), write)
-
-    def _kill(self, action: do.Kill, event: int) -> None:
-        for process in (action.process,) if action.process else (COROSYNC, PMXCFS):
-            self.hosts[action.node].kill(process, event)
-
-    def _power_cut(self, action: do.PowerCut, event: int) -> None:
-        rng = self.stream(f"power/{action.node}/{event}") if action.torn else None
-        self.hosts[action.node].power_cut(rng, event)
-
-    def _restart(self, action: do.Restart, event: int) -> None:
-        host = self.hosts[action.node]
-        host.powered = True
-        host.start_corosync(event)
-        self.scheduler.after(int(self.scenario.start.pmxcfs_after), host.start_pmxcfs, event)
-
-    def _drop_token(self, action: do.DropToken, event: int) -> None:
-        self.network.drop_tokens = action.count
-        self.network.drop_tokens_cause = event
-
-    def _drop_message(self, action: do.DropMessage, event: int) -> None:
-        self.network.drop_messages_to = action.target
-        self.network.drop_messages_cause = event
-
-    def _cut(self, action: do.Cut, event: int) -> None:
-        for (source, target), link in self.network.links.items():
-            if (source in action.nodes) != (target in action.nodes):
-                self._set_link(source, target, link, event, cut=True)
-
-    def _cut_one_way(self, action: do.CutOneWay, event: int) -> None:
-        pair = (action.source, action.target)
-        if pair in self.network.links:
-            self._set_link(*pair, self.network.links[pair], event, cut=True)
-
-    def _heal(self, action: do.Heal, event: int) -> None:
-        for (source, target), link in self.network.links.items():
-            if link.cut:
-                self._set_link(source, target, link, event, cut=False)
-
-    def _loss(self, action: do.Loss, event: int) -> None:
-        for (source, target), link in self.network.links.items():
-            self._set_link(source, target, link, event, loss_percent=action.percent)
-
-    def _duplicate(self, action: do.Duplicate, event: int) -> None:
-        for (source, target), link in self.network.links.items():
-            link.duplicate_percent = action.percent
-            self._set_link(source, target, link, event)
-
-    def _delay(self, action: do.Delay, event: int) -> None:
-        for (source, target), link in self.network.links.items():
-            link.delay_ns, link.jitter_ns = int(action.delay), int(action.jitter)
-            self._set_link(source, target, link, event)
-
-    def _set_link(
-        self, source: int, target: int, link: Link, cause: int, *, cut: bool | None = None, loss_percent: float = -1.0
-    ) -> None:
-        if cut is not None:
-            link.cut = cut
-        if loss_percent >= 0:
-            link.loss_percent = loss_percent
-        body = ev.LinkChanged(source, target, link.cut, link.loss_percent, link.delay_ns)
-        link.changed_by = self.record(ev.WORLD, cause, body)
-
-
-_DO: dict[type, Callable[[World, Any, int], None]] = {
-    do.Write: World._write,
-    do.MakeDirectory: lambda world, action, event: world.clients.change(action.node, "mkdir", action.path, "", event),
-    do.Rename: lambda world, action, event: world.clients.change(action.node, "rename", action.path, action.to, event),
-    do.Delete: lambda world, action, event: world.clients.change(action.node, "delete", action.path, "", event),
-    do.StallDisk: lambda world, action, event: world.hosts[action.node].stall_disk(int(action.duration), event),
-    do.SetDisk: lambda world, action, event: world.hosts[action.node].set_disk(action.profile, event),
-    do.Kill: World._kill,
-    do.PowerCut: World._power_cut,
-    do.Restart: World._restart,
-    do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
-    do.Pause: lambda world, action, event: world.hosts[action.node].pause(action.process, int(action.duration), event),
-    do.DropToken: World._drop_token,
-    do.DropMessage: World._drop_message,
-    do.Cut: World._cut,
-    do.CutOneWay: World._cut_one_way,
-    do.Heal: World._heal,
-    do.Loss: World._loss,
-    do.Duplicate: World._duplicate,
-    do.Delay: World._delay,
-}
+        DO[type(intervention)](self, intervention, event)
 
 
 def _letter(index: int) -> str:

@@ -1,0 +1,131 @@
+"""Interventions carried out: one function for each, from the typed command to what changes in the world.
+
+Every function is given the world, the intervention and the id of its ``Intervened`` event, which is the cause of all
+that follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from totemviz.sim import interventions as do
+from totemviz.sim.network import Link
+from totemviz.sim.threads import COROSYNC, PMXCFS
+from totemviz.trace import events as ev
+
+if TYPE_CHECKING:
+    from totemviz.sim.world import World
+
+
+def _write(world: World, action: do.Write, event: int) -> None:
+    for number in range(action.count):
+        path = action.path.replace("{n}", str(number + 1))
+        content = action.content.replace("{n}", str(number + 1)).encode()
+        write = partial(world.clients.write, action.node, path, content, event, replace=action.replace)
+        world.scheduler.after(number * int(action.every), write)
+
+
+def _kill(world: World, action: do.Kill, event: int) -> None:
+    for process in (action.process,) if action.process else (COROSYNC, PMXCFS):
+        world.hosts[action.node].kill(process, event)
+
+
+def _power_cut(world: World, action: do.PowerCut, event: int) -> None:
+    rng = world.stream(f"power/{action.node}/{event}") if action.torn else None
+    world.hosts[action.node].power_cut(rng, event)
+
+
+def _restart(world: World, action: do.Restart, event: int) -> None:
+    host = world.hosts[action.node]
+    host.powered = True
+    host.start_corosync(event)
+    world.scheduler.after(int(world.scenario.start.pmxcfs_after), host.start_pmxcfs, event)
+
+
+def _drop_token(world: World, action: do.DropToken, event: int) -> None:
+    world.network.drop_tokens = action.count
+    world.network.drop_tokens_cause = event
+
+
+def _drop_message(world: World, action: do.DropMessage, event: int) -> None:
+    world.network.drop_messages_to = action.target
+    world.network.drop_messages_cause = event
+
+
+def _cut(world: World, action: do.Cut, event: int) -> None:
+    for (source, target), link in world.network.links.items():
+        if (source in action.nodes) != (target in action.nodes):
+            _set_link(world, source, target, link, event, cut=True)
+
+
+def _cut_one_way(world: World, action: do.CutOneWay, event: int) -> None:
+    pair = (action.source, action.target)
+    if pair in world.network.links:
+        _set_link(world, *pair, world.network.links[pair], event, cut=True)
+
+
+def _heal(world: World, action: do.Heal, event: int) -> None:
+    for (source, target), link in world.network.links.items():
+        if link.cut:
+            _set_link(world, source, target, link, event, cut=False)
+
+
+def _loss(world: World, action: do.Loss, event: int) -> None:
+    for (source, target), link in world.network.links.items():
+        _set_link(world, source, target, link, event, loss_percent=action.percent)
+
+
+def _duplicate(world: World, action: do.Duplicate, event: int) -> None:
+    for (source, target), link in world.network.links.items():
+        link.duplicate_percent = action.percent
+        _set_link(world, source, target, link, event)
+
+
+def _delay(world: World, action: do.Delay, event: int) -> None:
+    for (source, target), link in world.network.links.items():
+        link.delay_ns, link.jitter_ns = int(action.delay), int(action.jitter)
+        _set_link(world, source, target, link, event)
+
+
+def _set_link(
+    world: World,
+    source: int,
+    target: int,
+    link: Link,
+    cause: int,
+    *,
+    cut: bool | None = None,
+    loss_percent: float = -1.0,
+) -> None:
+    if cut is not None:
+        link.cut = cut
+    if loss_percent >= 0:
+        link.loss_percent = loss_percent
+    body = ev.LinkChanged(source, target, link.cut, link.loss_percent, link.delay_ns)
+    link.changed_by = world.record(ev.WORLD, cause, body)
+
+
+DO: dict[type, Callable[[World, Any, int], None]] = {
+    do.Write: _write,
+    do.MakeDirectory: lambda world, action, event: world.clients.change(action.node, "mkdir", action.path, "", event),
+    do.Rename: lambda world, action, event: world.clients.change(action.node, "rename", action.path, action.to, event),
+    do.Delete: lambda world, action, event: world.clients.change(action.node, "delete", action.path, "", event),
+    do.StallDisk: lambda world, action, event: world.hosts[action.node].stall_disk(int(action.duration), event),
+    do.SetDisk: lambda world, action, event: world.hosts[action.node].set_disk(action.profile, event),
+    do.Kill: _kill,
+    do.PowerCut: _power_cut,
+    do.Restart: _restart,
+    do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
+    do.Pause: lambda world, action, event: world.hosts[action.node].pause(action.process, int(action.duration), event),
+    do.DropToken: _drop_token,
+    do.DropMessage: _drop_message,
+    do.Cut: _cut,
+    do.CutOneWay: _cut_one_way,
+    do.Heal: _heal,
+    do.Loss: _loss,
+    do.Duplicate: _duplicate,
+    do.Delay: _delay,
+}
+"""What carries out each kind of intervention."""

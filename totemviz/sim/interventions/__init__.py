@@ -1,0 +1,64 @@
+"""What a person can do to a cluster: typed commands, with the moment they take effect.
+
+Scenario + interventions is the whole save file. In a scenario's TOML each is a table ``[[interventions]]`` whose
+``action`` names the struct; ``at`` is the virtual time, ``after_event`` (written when a run is saved) the exact
+position in the timeline. One file per subject: ``files``, ``disks``, ``hosts``, ``links``, ``datagrams``; what each
+does to the world is in ``totemviz.sim.doing``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from totemviz.sim.interventions.base import Intervention
+from totemviz.sim.interventions.datagrams import DropMessage, DropToken
+from totemviz.sim.interventions.disks import SetDisk, StallDisk
+from totemviz.sim.interventions.files import Delete, MakeDirectory, Rename, Write
+from totemviz.sim.interventions.hosts import Kill, Leave, Pause, PowerCut, Restart
+from totemviz.sim.interventions.links import Cut, CutOneWay, Delay, Duplicate, Heal, Loss
+
+AnyIntervention: TypeAlias = (
+    Write
+    | MakeDirectory
+    | Rename
+    | Delete
+    | StallDisk
+    | SetDisk
+    | Kill
+    | PowerCut
+    | Restart
+    | Leave
+    | Pause
+    | Cut
+    | CutOneWay
+    | Heal
+    | Loss
+    | Duplicate
+    | Delay
+    | DropToken
+    | DropMessage
+)
+
+__all__ = [
+    "AnyIntervention",
+    "Cut",
+    "CutOneWay",
+    "Delay",
+    "Delete",
+    "DropMessage",
+    "DropToken",
+    "Duplicate",
+    "Heal",
+    "Intervention",
+    "Kill",
+    "Leave",
+    "Loss",
+    "MakeDirectory",
+    "Pause",
+    "PowerCut",
+    "Rename",
+    "Restart",
+    "SetDisk",
+    "StallDisk",
+    "Write",
+]

@@ -1,0 +1,64 @@
+"""What can happen to a host and its daemons."""
+
+from __future__ import annotations
+
+from totemviz.sim.interventions.base import Intervention
+from totemviz.sim.units import Duration
+
+
+class Kill(Intervention, frozen=True, kw_only=True, tag="kill"):
+    """SIGKILL to corosync and pmxcfs on ``node`` (or only to ``process``)."""
+
+    node: int
+    process: str = ""
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"kill {self.process or 'corosync and pmxcfs'} on node {self.node}"
+
+
+class PowerCut(Intervention, frozen=True, kw_only=True, tag="power_cut"):
+    """The host of ``node`` loses power: all is gone at once, and its disk keeps what was durable.
+
+    ``torn``: the drive was writing back at that moment, so of what was not synced some is kept, some lost and some
+    half written, by chance; a drive with power-loss protection tears nothing. ``restart`` boots the host again.
+    """
+
+    node: int
+    torn: bool = False
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"cut the power of node {self.node}"
+
+
+class Restart(Intervention, frozen=True, kw_only=True, tag="restart"):
+    """Start whatever does not run on ``node``; boot it if it has no power."""
+
+    node: int
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"start node {self.node} again"
+
+
+class Leave(Intervention, frozen=True, kw_only=True, tag="leave"):
+    """Stop pmxcfs and corosync on ``node`` the clean way (SIGTERM)."""
+
+    node: int
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"stop node {self.node} cleanly"
+
+
+class Pause(Intervention, frozen=True, kw_only=True, tag="pause"):
+    """SIGSTOP ``process`` on ``node``, SIGCONT after ``duration``."""
+
+    node: int
+    duration: Duration
+    process: str = "corosync"
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"stop {self.process} on node {self.node} for {self.duration}"
