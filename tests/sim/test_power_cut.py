@@ -102,9 +102,9 @@ def test_nothing_outlives_the_power() -> None:
 def test_a_cut_in_the_middle_of_a_stalled_sync_is_over_with_the_boot() -> None:
     world = world_of(HostModel.ARTICLE)
     world.run_until(int(seconds(FIRST_S + 0.1)))
-    world.hosts[VICTIM].stall_disk(int(seconds(30)), -1)
+    world.hosts[VICTIM].storage.stall(int(seconds(30)), -1)
     world.run_until(int(seconds(FIRST_S + 0.2)))
-    assert all(thread.blocked for thread in world.hosts[VICTIM].threads.values())
+    assert all(thread.blocked for thread in world.hosts[VICTIM].processes.threads.values())
     world.intervene(PowerCut(node=VICTIM))
     world.hosts[VICTIM].disk.stall(0)  # another drive
     world.intervene(Restart(node=VICTIM))

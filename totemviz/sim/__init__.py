@@ -1,9 +1,9 @@
 """The simulated world: it drives the machines and writes the timeline.
 
-Time is a heap of actions (``scheduler``), in integer nanoseconds. ``world.World`` runs one scenario: hosts with their
-threads and timers (``host``, ``threads``), links (``network``), disks that hold a real SQLite database (``disk``,
-``vfs``, ``profiles``), programs that write files (``clients``), and what people do to all of it (``interventions``,
-carried out by ``doing``).
+Time is a heap of actions (``scheduler``), in integer nanoseconds. ``world.World`` runs one scenario: hosts (``host``)
+with their threads and timers (``processes``, ``threads``) and what goes between their daemons (``local_ipc``), links
+(``network``), disks that hold a real SQLite database (``storage``, ``disk``, ``vfs``, ``profiles``), programs that
+write files (``clients``), and what people do to all of it (``interventions``, carried out by ``doing``).
 
 The host carries out what a machine asks for, in order. The one subtle rule: a machine's handler runs at one moment, but
 an fsync in the middle of its list of effects blocks the thread, and the rest of the list follows when the disk answers.

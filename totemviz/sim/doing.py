@@ -44,6 +44,10 @@ def _restart(world: World, action: do.Restart, event: int) -> None:
     world.scheduler.after(int(world.scenario.start.pmxcfs_after), host.start_pmxcfs, event)
 
 
+def _pause(world: World, action: do.Pause, event: int) -> None:
+    world.hosts[action.node].processes.pause(action.process, int(action.duration), event)
+
+
 def _drop_token(world: World, action: do.DropToken, event: int) -> None:
     world.network.drop_tokens = action.count
     world.network.drop_tokens_cause = event
@@ -112,13 +116,13 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.MakeDirectory: lambda world, action, event: world.clients.change(action.node, "mkdir", action.path, "", event),
     do.Rename: lambda world, action, event: world.clients.change(action.node, "rename", action.path, action.to, event),
     do.Delete: lambda world, action, event: world.clients.change(action.node, "delete", action.path, "", event),
-    do.StallDisk: lambda world, action, event: world.hosts[action.node].stall_disk(int(action.duration), event),
-    do.SetDisk: lambda world, action, event: world.hosts[action.node].set_disk(action.profile, event),
+    do.StallDisk: lambda world, action, event: world.hosts[action.node].storage.stall(int(action.duration), event),
+    do.SetDisk: lambda world, action, event: world.hosts[action.node].storage.change_disk(action.profile, event),
     do.Kill: _kill,
     do.PowerCut: _power_cut,
     do.Restart: _restart,
     do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
-    do.Pause: lambda world, action, event: world.hosts[action.node].pause(action.process, int(action.duration), event),
+    do.Pause: _pause,
     do.DropToken: _drop_token,
     do.DropMessage: _drop_message,
     do.Cut: _cut,

@@ -15,12 +15,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from totemviz.corosync.daemon import SCHEDULER_WATCH
 from totemviz.totem.effects import TotemTimer
 
 COROSYNC, PMXCFS = "corosync", "pmxcfs"
+
+Actions: TypeAlias = dict[type, Callable[[str, Any, int], int]]
+"""How to carry out an effect: (process, effect, cause) → the event it was recorded as, -1 if as none."""
 
 NOTICEABLE_BLOCK_NS = 1_000_000
 """A thread busy for less than this is not announced as blocked; its fsync events tell."""

@@ -1,0 +1,141 @@
+"""When the processes of a host run: their threads and timers, what blocks a thread, SIGSTOP and SIGCONT."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from totemviz.pmxcfs.machine import Pmxcfs
+from totemviz.sim.threads import COROSYNC, NOTICEABLE_BLOCK_NS, PMXCFS, QUIET_TIMERS, HostModel, Job, Thread, Timers
+from totemviz.totem import effects as tt
+from totemviz.trace import events as ev
+
+if TYPE_CHECKING:
+    from totemviz.sim.host import Host
+
+IPC_NS = 10_000
+"""A request or event between two processes of one host: two context switches."""
+
+
+class Processes:
+    """The threads and timers of one host."""
+
+    def __init__(self, host: Host, model: HostModel) -> None:
+        self._host = host
+        self._world = host.world
+        self.threads = {process: thread for thread in map(Thread, model.threads) for process in thread.processes}
+        self.timers = Timers(self._world.scheduler.at, self._timer_due)
+
+    def bury(self, process: str) -> None:
+        """The process is gone, and whatever waited for it."""
+        thread = self.threads[process]
+        self.timers.cancel_all(process)
+        thread.inbox = deque(job for job in thread.inbox if job.process != process)
+        thread.due_timers = [due for due in thread.due_timers if due[0] != process]
+        thread.rest = deque(item for item in thread.rest if item[0] != process)
+
+    def release(self, process: str) -> None:
+        """A thread on which nobody lives any more waits for nothing."""
+        thread = self.threads[process]
+        if thread.blocked and not thread.paused and not any(self._host.alive(name) for name in thread.processes):
+            thread.blocked = False
+
+    def power_off(self) -> None:
+        """Every thread is free again, and remembers nothing."""
+        for thread in self.threads.values():
+            thread.blocked = thread.paused = False
+            thread.announced_event = -1
+            thread.inbox.clear()
+
+    # ---------------------------------------------------------------------------------------------- timers and jobs
+
+    def _timer_due(self, process: str, timer: str) -> None:
+        thread = self.threads[process]
+        if thread.blocked:
+            thread.due_timers.append((process, timer))
+        else:
+            self._expire(process, timer)
+
+    def _expire(self, process: str, timer: str) -> None:
+        now_ns = self._world.now_ns
+        cause = self.timers.causes.get((process, timer), -1)
+        deadline_ns = self.timers.take(process, timer, now_ns)
+        machine = self._host.daemon if process == COROSYNC else self._host.pmxcfs
+        if deadline_ns is None or machine is None:
+            return
+        if timer in (tt.TotemTimer.TOKEN_LOSS, tt.TotemTimer.TOKEN_WARNING) and self._host.ring is not None:
+            cause = self._world.token_obstacle(self._host.ring.ring_id, cause)
+        outputs = machine.expire(now_ns, timer)
+        if outputs and (timer not in QUIET_TIMERS or any(type(output) is tt.Log for output in outputs)):
+            cause = self._host.record(cause, ev.TimerExpired(process, timer, now_ns - deadline_ns))
+        self._host.carry_out(process, outputs, cause)
+
+    def post_pmxcfs(self, cause: int, handle: Callable[[Pmxcfs], Iterable[Any]], delay_ns: int = IPC_NS) -> None:
+        """Give pmxcfs' main loop something to do, unless it dies before."""
+        life = self._host.pmxcfs_life
+
+        def run() -> None:
+            if self._host.pmxcfs is not None and self._host.pmxcfs_life == life:
+                self._host.carry_out(PMXCFS, handle(self._host.pmxcfs), cause)
+
+        self._world.scheduler.after(delay_ns, self.threads[PMXCFS].post, Job(PMXCFS, run))
+
+    # ------------------------------------------------------------------------------------------------------- blocking
+
+    def block(self, process: str, cost_ns: int, why: str, cause: int, done: Callable[[], None] | None = None) -> None:
+        """The process waits in the kernel: its thread does nothing for ``cost_ns``."""
+        thread = self.threads[process]
+        thread.blocked = True
+        thread.blocked_since_ns = self._world.now_ns
+        thread.announced_event = -1
+        if cost_ns >= NOTICEABLE_BLOCK_NS:
+            thread.announced_event = self._host.record(cause, ev.ProcessBlocked(thread.processes, why))
+            if COROSYNC in thread.processes:
+                self._host.hinder_token(thread.announced_event)
+        life = self._host.pmxcfs_life if process == PMXCFS else -1
+        boot = self._host.boots
+
+        def over() -> None:
+            if boot == self._host.boots and life in (-1, self._host.pmxcfs_life) and self._host.alive(process):
+                if done is not None:
+                    done()
+                if not thread.paused:
+                    self._resume(thread)
+
+        self._world.scheduler.after(cost_ns, over)
+
+    def pause(self, process: str, duration_ns: int, cause: int) -> None:
+        """SIGSTOP now, SIGCONT after ``duration_ns``."""
+        thread = self.threads[process]
+        if thread.paused or not self._host.alive(process):
+            return
+        thread.blocked = thread.paused = True
+        thread.blocked_since_ns = self._world.now_ns
+        thread.announced_event = self._host.record(cause, ev.ProcessBlocked(thread.processes, "stopped (SIGSTOP)"))
+        if COROSYNC in thread.processes:
+            self._host.hinder_token(thread.announced_event)
+
+        boot = self._host.boots
+
+        def resume() -> None:
+            if boot == self._host.boots:
+                thread.paused = False
+                self._resume(thread)
+
+        self._world.scheduler.after(duration_ns, resume)
+
+    def _resume(self, thread: Thread) -> None:
+        """Go on: first what was interrupted, then timers that came due (libqb looks at them first), then inputs."""
+        thread.blocked = False
+        if thread.announced_event >= 0:
+            waiting = len(thread.inbox) + len(thread.due_timers)
+            blocked_ns = self._world.now_ns - thread.blocked_since_ns
+            self._host.record(thread.announced_event, ev.ProcessResumed(thread.processes, blocked_ns, waiting))
+            thread.announced_event = -1
+        while thread.rest and not thread.blocked:
+            self._host.carry_on(*thread.rest.popleft())
+        while thread.due_timers and not thread.blocked:
+            self._expire(*thread.due_timers.pop(0))
+        while thread.inbox and not thread.blocked:
+            thread.inbox.popleft().run()
