@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
+from tests.tui.picture import picture
 from tests.tui.synthetic import Playable, Session, domino, recording
 from totemviz.tui.app import Cockpit
 
@@ -11,6 +13,24 @@ def plain_terminal(monkeypatch):
     """Pictures and colours must not depend on the machine's environment."""
     for name in ("NO_COLOR", "TEXTUAL_THEME", "TEXTUAL_ANIMATIONS", "COLORTERM"):
         monkeypatch.delenv(name, raising=False)
+
+
+class TextPicture(SingleFileSnapshotExtension):
+    """One file per picture."""
+
+    file_extension = "txt"
+    _write_mode = WriteMode.TEXT
+
+
+@pytest.fixture
+def snap_compare(snapshot):
+    """Compare a screen with the picture that was accepted; ``--snapshot-update`` accepts the present one."""
+    kept = snapshot.use_extension(TextPicture)
+
+    def compare(app, press=(), terminal_size=(80, 24), run_before=None):
+        return picture(app, press, terminal_size, run_before) == kept
+
+    return compare
 
 
 @pytest.fixture
