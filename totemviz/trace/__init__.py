@@ -7,7 +7,8 @@ is moving the cursor.
 
     events       every kind of event there is, in one registry
     timeline     the list, its file form (JSON lines) and its digest
-    view         the cluster after an event; cursor: going anywhere
+    view         the cluster after an event (journeys: its writes)
+    cursor       going anywhere (deliveries: where a message had reached everybody)
     words        an event, and a situation, as a plain sentence
     transcript   a run as text, one event a line; summary: a run in figures
     capture      files of real traffic → UDP datagrams; recorded (and recorded_*): datagrams → a timeline

@@ -6,6 +6,7 @@ The digest of a run is the SHA-256 of its JSONL bytes, so two runs are the same 
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,6 +43,16 @@ class Timeline(Sequence[Event]):
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self._events)
+
+    def forked(self, length: int) -> Timeline:
+        """A timeline that begins with the first ``length`` events of this one and shares them."""
+        twin = Timeline()
+        twin._events = self._events[:length]
+        return twin
+
+    def position_at(self, time_ns: int) -> int:
+        """Id of the last event not later than ``time_ns``, -1 if there is none."""
+        return bisect_right(self._events, time_ns, key=lambda event: event.time_ns) - 1
 
     def chain(self, event_id: int) -> list[Event]:
         """The event and its causes, nearest first, back to one without a cause."""
@@ -92,7 +103,7 @@ class Timeline(Sequence[Event]):
 
 
 class NoTimeline(Timeline):
-    """Keeps nothing: for measuring the machines alone."""
+    """Keeps nothing: for measuring the machines alone, and for a run that is only made again."""
 
     def append(self, time_ns: int, node: int, cause: int, body: Body, inferred: bool = False) -> int:
         """Forget the event."""

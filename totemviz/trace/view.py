@@ -19,8 +19,7 @@ from totemviz.totem import effects as totem
 from totemviz.totem.config import MS
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event, NodeInfo
-
-DCDB_GROUP = "pve_dcdb_v1"
+from totemviz.trace.journeys import Journeys, WriteView
 
 
 class Visit(msgspec.Struct):
@@ -50,33 +49,14 @@ class TokenPlace(msgspec.Struct, frozen=True):
     since_ns: int = 0
 
 
-class Change(msgspec.Struct):
-    """One replicated operation of a write: where it has got to. The dicts map node id to the time it happened."""
+class Flight(msgspec.Struct, frozen=True, gc=False):
+    """A copy of a datagram between two nodes: ``sent`` is the id of its ``DatagramSent`` event."""
 
-    call_id: int
-    operation: str
-    called_ns: int
-    queued_ns: int = -1
-    seq: int = -1
-    ordered_ns: int = -1
-    version: int = -1
-    result: int | None = None
-    delivered: dict[int, int] = {}
-    applied: dict[int, int] = {}
-    durable: dict[int, int] = {}
-
-
-class WriteView(msgspec.Struct):
-    """The journey of one write below /etc/pve (FUSE → CPG queue → ordered → delivered → applied → durable)."""
-
-    write: int
-    node: int
-    path: str
-    size: int
-    started_ns: int
-    finished_ns: int = -1
-    result: int | None = None
-    changes: list[Change] = []
+    source: int
+    target: int
+    sent: int
+    kind: str
+    since_ns: int
 
 
 class NodeView(msgspec.Struct):
@@ -126,49 +106,25 @@ class ClusterView:
         self.token = TokenPlace()
         self.visit: Visit | None = None
         self.visits = 0
-        self.writes: dict[int, WriteView] = {}
         self.cut_links: dict[tuple[int, int], ev.LinkChanged] = {}
+        self.flights: dict[tuple[int, int], Flight] = {}
+        self.journeys = Journeys()
         self.last: Event | None = None
-        self._change_by_call: dict[tuple[int, int], Change] = {}
-        self._change_by_count: dict[tuple[int, int], Change] = {}
-        self._change_by_event: dict[int, Change] = {}
-        self._change_by_number: dict[tuple[int, int], Change] = {}
-        self._not_durable: dict[int, list[Change]] = {}
+
+    @property
+    def writes(self) -> dict[int, WriteView]:
+        """The writes below /etc/pve so far, by number."""
+        return self.journeys.writes
 
     def copy(self) -> ClusterView:
-        """An independent view of the same moment."""
-        return copy.deepcopy(self)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ClusterView:
-        """Events are frozen and shared; what changes is copied."""
+        """An independent view of the same moment. Events are frozen and shared; what changes is copied."""
         clone = ClusterView.__new__(ClusterView)
-        memo[id(self)] = clone
         clone.__dict__.update(self.__dict__)
         clone.nodes = {nodeid: copy.copy(node) for nodeid, node in self.nodes.items()}
         clone.visit = copy.copy(self.visit)
-        changes: dict[int, Change] = {}
-
-        def twin(change: Change) -> Change:
-            found = changes.get(id(change))
-            if found is None:
-                found = changes[id(change)] = msgspec.structs.replace(
-                    change,
-                    delivered=dict(change.delivered),
-                    applied=dict(change.applied),
-                    durable=dict(change.durable),
-                )
-            return found
-
-        clone.writes = {
-            number: msgspec.structs.replace(write, changes=[twin(change) for change in write.changes])
-            for number, write in self.writes.items()
-        }
         clone.cut_links = dict(self.cut_links)
-        clone._change_by_call = {key: twin(change) for key, change in self._change_by_call.items()}
-        clone._change_by_count = {key: twin(change) for key, change in self._change_by_count.items()}
-        clone._change_by_event = {key: twin(change) for key, change in self._change_by_event.items()}
-        clone._change_by_number = {key: twin(change) for key, change in self._change_by_number.items()}
-        clone._not_durable = {key: [twin(change) for change in waiting] for key, waiting in self._not_durable.items()}
+        clone.flights = dict(self.flights)
+        clone.journeys = self.journeys.copy()
         return clone
 
     # ------------------------------------------------------------------------------------------------------ the fold
@@ -194,6 +150,10 @@ class ClusterView:
 
     def _arm_token_timer(self, node: NodeView) -> None:
         node.token_deadline_ns = self.time_ns + node.token_ms * MS
+
+    @property
+    def _simulated(self) -> bool:
+        return self.run is not None and self.run.world == "simulated"
 
     def _run_started(self, event: Event, body: ev.RunStarted) -> None:
         self.run = body
@@ -223,11 +183,7 @@ class ClusterView:
     def _message_ordered(self, event: Event, body: totem.MessageOrdered) -> None:
         if visit := self._current_visit(event):
             visit.ordered = (*visit.ordered, body.seq)
-        for number in body.numbers:
-            change = self._change_by_number.pop((event.node, number), None)
-            if change is not None:
-                change.seq = body.seq
-                change.ordered_ns = event.time_ns
+        self.journeys.message_ordered(event, body)
 
     def _messages_multicast(self, event: Event, body: totem.MessagesMulticast) -> None:
         self._node(event).queue = body.queued
@@ -246,14 +202,24 @@ class ClusterView:
             self.token = TokenPlace("held", event.node, body.successor, event.time_ns)
 
     def _datagram_sent(self, event: Event, body: ev.DatagramSent) -> None:
+        if self._simulated:  # a recording cannot tell what is still on its way
+            for target in (body.target,) if body.target else self.nodes:
+                if target != event.node:
+                    flight = Flight(event.node, target, event.id, body.kind, event.time_ns)
+                    self.flights[event.id, target] = flight
         if body.kind == "orf_token" and self.token.node == event.node:
             self.token = TokenPlace("flying", event.node, body.target, event.time_ns)
 
+    def _datagram_received(self, event: Event, body: ev.DatagramReceived) -> None:
+        self.flights.pop((body.sent, event.node), None)
+
     def _datagram_dropped(self, event: Event, body: ev.DatagramDropped) -> None:
+        self.flights.pop((body.sent, body.target), None)
         if body.kind == "orf_token" and self.token.how == "flying" and self.token.target == body.target:
             self.token = TokenPlace("lost", body.source, body.target, event.time_ns)
 
     def _datagram_queued(self, event: Event, body: ev.DatagramQueued) -> None:
+        self.flights.pop((body.sent, event.node), None)
         node = self._node(event)
         node.waiting += 1
         if body.kind == "orf_token" and self.token.how == "flying" and self.token.target == event.node:
@@ -335,8 +301,7 @@ class ClusterView:
         node.last_fsync_ns = body.took_ns
         if body.process == "pmxcfs":
             node.durable_version = node.version
-            for change in self._not_durable.pop(event.node, ()):
-                change.durable[event.node] = event.time_ns
+            self.journeys.synced(event)
 
     def _disk_changed(self, event: Event, body: ev.DiskChanged) -> None:
         node = self._node(event)
@@ -364,62 +329,20 @@ class ClusterView:
 
     # writes
 
-    def _write_started(self, event: Event, body: ev.WriteStarted) -> None:
-        self.writes[body.write] = WriteView(body.write, event.node, body.path, body.size, event.time_ns)
-
-    def _system_called(self, event: Event, body: ev.SystemCalled) -> None:
-        change = Change(body.call_id, body.operation, event.time_ns)
-        self.writes[body.write].changes.append(change)
-        self._change_by_call[event.node, body.call_id] = change
-
-    def _change_queued(self, event: Event, body: pmxcfs.ChangeQueued) -> None:
-        change = self._change_by_call.get((event.node, body.call_id))
-        if change is not None:
-            change.queued_ns = event.time_ns
-            self._change_by_count[event.node, body.count] = change
-            self._change_by_event[event.id] = change
-
     def _message_submitted(self, event: Event, body: totem.MessageSubmitted) -> None:
         node = self._node(event)
         node.queue = max(node.queue, 0) + 1
-        change = self._change_by_event.pop(event.cause, None)
-        if change is not None:
-            self._change_by_number[event.node, body.number] = change
-
-    def _cpg_delivered(self, event: Event, body: corosync.CpgDelivered) -> None:
-        if body.group != DCDB_GROUP or body.payload[:2] != b"\0\0":
-            return
-        count = int.from_bytes(body.payload[16:24], "little")
-        change = self._change_by_count.get((body.nodeid, count))
-        if change is not None:
-            change.delivered[event.node] = event.time_ns
+        self.journeys.message_submitted(event, body)
 
     def _change_applied(self, event: Event, body: pmxcfs.ChangeApplied) -> None:
-        node = self._node(event)
-        node.version = body.version
-        change = self._change_by_count.get((body.nodeid, body.count))
-        if change is not None:
-            change.applied[event.node] = event.time_ns
-            change.version = body.version
-            change.result = body.result
-            if body.result >= 0:
-                self._not_durable.setdefault(event.node, []).append(change)
+        self._node(event).version = body.version
+        self.journeys.applied(event, body)
 
     def _change_committed(self, event: Event, body: pmxcfs.ChangeCommitted) -> None:
         self._node(event).version = body.version
 
     def _tree_loaded(self, event: Event, body: pmxcfs.TreeLoaded) -> None:
         self._node(event).version = body.version
-
-    def _fuse_reply(self, event: Event, body: pmxcfs.FuseReply) -> None:
-        change = self._change_by_call.pop((event.node, body.call_id), None)
-        if change is not None and change.result is None:
-            change.result = body.result
-
-    def _write_finished(self, event: Event, body: ev.WriteFinished) -> None:
-        write = self.writes[body.write]
-        write.finished_ns = event.time_ns
-        write.result = body.result
 
 
 _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
@@ -433,6 +356,7 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     totem.MembershipInstalled: ClusterView._membership_installed,
     totem.MessageSubmitted: ClusterView._message_submitted,
     ev.DatagramSent: ClusterView._datagram_sent,
+    ev.DatagramReceived: ClusterView._datagram_received,
     ev.DatagramDropped: ClusterView._datagram_dropped,
     ev.DatagramQueued: ClusterView._datagram_queued,
     ev.ProcessStarted: ClusterView._process_started,
@@ -443,15 +367,15 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     ev.FsyncFinished: ClusterView._fsync_finished,
     ev.DiskChanged: ClusterView._disk_changed,
     ev.LinkChanged: ClusterView._link_changed,
-    ev.WriteStarted: ClusterView._write_started,
-    ev.SystemCalled: ClusterView._system_called,
-    ev.WriteFinished: ClusterView._write_finished,
+    ev.WriteStarted: lambda view, event, body: view.journeys.write_started(event, body),
+    ev.SystemCalled: lambda view, event, body: view.journeys.system_called(event, body),
+    ev.WriteFinished: lambda view, event, body: view.journeys.write_finished(event, body),
     corosync.QuorumChanged: ClusterView._quorum_changed,
-    corosync.CpgDelivered: ClusterView._cpg_delivered,
-    pmxcfs.ChangeQueued: ClusterView._change_queued,
+    corosync.CpgDelivered: lambda view, event, body: view.journeys.delivered(event, body),
+    pmxcfs.ChangeQueued: lambda view, event, body: view.journeys.change_queued(event, body),
     pmxcfs.ChangeApplied: ClusterView._change_applied,
     pmxcfs.ChangeCommitted: ClusterView._change_committed,
     pmxcfs.TreeLoaded: ClusterView._tree_loaded,
     pmxcfs.DfsmModeChanged: ClusterView._dfsm_mode_changed,
-    pmxcfs.FuseReply: ClusterView._fuse_reply,
+    pmxcfs.FuseReply: lambda view, event, body: view.journeys.replied(event, body),
 }

@@ -21,7 +21,8 @@ from totemviz.totem.config import KEYS, MS
 from totemviz.totem.states import Gather
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event, kind_of
-from totemviz.trace.view import DCDB_GROUP, ClusterView, NodeView
+from totemviz.trace.journeys import DCDB_GROUP
+from totemviz.trace.view import ClusterView, NodeView
 
 US = 1_000
 SECOND = 1_000_000_000

@@ -5,7 +5,8 @@ What a stage has not said yet is ``·``. Stage 4 shows what the visit changed in
 
 from __future__ import annotations
 
-from totemviz.trace.view import ClusterView, Visit, WriteView
+from totemviz.trace.journeys import WriteView
+from totemviz.trace.view import ClusterView, Visit
 from totemviz.trace.words import NO_ARU, aru_text, miss_count, numbers, who
 from totemviz.tui.lit import Lit
 from totemviz.tui.moment import Moment

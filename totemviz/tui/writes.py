@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 
-from totemviz.trace.view import Change, ClusterView, WriteView
+from totemviz.trace.journeys import Change, WriteView
+from totemviz.trace.view import ClusterView
 from totemviz.trace.words import span, who
 from totemviz.tui import marks
 from totemviz.tui.moment import Moment
