@@ -55,6 +55,7 @@ class Cluster:
     ) -> None:
         self.nodeids = tuple(range(1, nodes + 1)) if isinstance(nodes, int) else tuple(nodes)
         self.config = conf or config(len(self.nodeids))
+        self.configs: dict[int, TotemConfig] = {}
         self.delay_ns = delay_ns
         self.now_ns = 0
         self.timeline = Timeline()
@@ -92,7 +93,8 @@ class Cluster:
         """Start these nodes (all if none is named)."""
         for nodeid in nodeids or self.nodeids:
             self._lives[nodeid] = self._lives.get(nodeid, 0) + 1
-            ring = self.rings[nodeid] = Ring(nodeid, self.config, self.stored.get(nodeid, 0))
+            conf = self.configs.get(nodeid, self.config)
+            ring = self.rings[nodeid] = Ring(nodeid, conf, self.stored.get(nodeid, 0))
             self._reassemblers[nodeid] = Reassembler()
             event = self.record(nodeid, -1, ev.ProcessStarted("corosync", nodeid))
             self.carry_out(nodeid, ring.start(self.now_ns), event)

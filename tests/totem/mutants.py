@@ -85,7 +85,7 @@ MUTANTS = (
     Mutant("the deliver list is forgotten", recovery.enter_recovery, "node.deliver_members = node.trans_members", "pass"),
     Mutant("installed one rotation early", recovery.token_visit, "node.rotation_counter == 2", "node.rotation_counter == 1"),
     Mutant("never installed", recovery.token_visit, "node.rotation_counter == 2", "node.rotation_counter == -1"),
-    Mutant("messages of a stranger's old ring are taken", recovery._unwrap_recovered, "if inner.ring_id != node.old_ring_id:", "if False:"),
+    Mutant("messages of a stranger's old ring are taken", recovery._unwrap_recovered, "if foreign_order or inner.ring_id != node.old_ring_id:", "if False:"),
     Mutant("recovered messages are thrown away", recovery._unwrap_recovered, "node.regular.insert(inner.seq", "node.recovery.insert(inner.seq"),
     Mutant("no transitional configuration", recovery.enter_operational, "node.out.append(ConfigurationChange(True", "id(ConfigurationChange(True"),
     Mutant("the old ring is not delivered up to its hole", recovery.enter_operational, "    ordering.deliver(node, node.old_ring_high_seq_received)\n", ""),

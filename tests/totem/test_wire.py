@@ -186,21 +186,23 @@ def test_shorter_than_the_announced_lists(name: str, data: bytes) -> None:
 
 def test_token_with_more_requests_than_fit() -> None:
     full = Token(2, 3, 7, 20, 6, 2, RING, rtr=tuple((RING, seq) for seq in range(31)))
-    rejects(full.encode(), "Received orf_token message is too long...  ignoring.")
+    rejects(full.encode(), "Received orf_token message rtr_entries is corrupted...  ignoring.")
     assert len(decode(TOKEN + bytes(1500 - len(TOKEN))).rtr) == 1
     rejects(TOKEN + bytes(1501 - len(TOKEN)), "Received orf_token message is too long...  ignoring.")
     rejects(Token(2, 3, 7, 20, 6, 2, RING).encode().ljust(1501), "Received orf_token message is too long...  ignoring.")
 
 
 def test_token_with_a_negative_request_count() -> None:
-    rejects(patched(TOKEN, 53, 0xFF, 0xFF, 0xFF, 0xFF), "Received orf_token message is too long...  ignoring.")
+    corrupted = patched(TOKEN, 53, 0xFF, 0xFF, 0xFF, 0xFF)
+    rejects(corrupted, "Received orf_token message rtr_entries is corrupted...  ignoring.")
 
 
 @pytest.mark.parametrize("offset", [17, 21])
 def test_join_with_too_long_a_list(offset: int) -> None:
     longest = Join(1, 0, 1, 1, tuple(range(384)), tuple(range(384))).encode()
     assert decode(longest).encode() == longest
-    rejects(patched(longest, offset, 0x81, 0x01), "Received memb_join message is too short...  ignoring.")
+    line = "Received memb_join message list_entries exceeds the maximum allowed value...  ignoring."
+    rejects(patched(longest, offset, 0x81, 0x01), line)
 
 
 @pytest.mark.parametrize("count", [(0x81, 0x01, 0, 0), (0xFF, 0xFF, 0xFF, 0xFF)])

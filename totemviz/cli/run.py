@@ -196,7 +196,10 @@ def _violations(timeline: Timeline) -> tuple[str, ...]:
 
 
 def _run_with_progress(world: World, until_ns: int) -> bool:
-    """Run to the end; True if the user interrupted. The bar is drawn only for a person."""
+    """Run to the end; True if the user interrupted. The bar is drawn only for a person.
+
+    Raises BadInput if the run ended in a storm of events.
+    """
     slices = [until_ns * (i + 1) // PROGRESS_SLICES for i in range(PROGRESS_SLICES)]
     hidden = not sys.stderr.isatty()
     try:
@@ -204,6 +207,8 @@ def _run_with_progress(world: World, until_ns: int) -> bool:
             for time_ns in bar:
                 if world.run_until(time_ns):
                     break
+        if world.storm:
+            raise BadInput(world.storm)
     except KeyboardInterrupt:
         click.echo(f"interrupted at {world.now_ns / 1e9:.3f} s of cluster time; what ran until then is kept", err=True)
         return True

@@ -90,6 +90,14 @@ def _parameters(totem: TotemConfig) -> Iterator[str]:
     yield f"Token Timeout ({totem.token_ms} ms) retransmit timeout ({totem.token_retransmit_ms} ms)"
     if totem.token_warning_percent:
         yield f"Token warning every {totem.token_warning_ms} ms ({totem.token_warning_percent}% of Token Timeout)"
+        if totem.token_warning_ms < totem.token_retransmit_ms:
+            yield (
+                f"The token warning interval ({totem.token_warning_ms} ms) is less than the token retransmit timeout "
+                f"({totem.token_retransmit_ms} ms) which can lead to spurious token warnings. "
+                "Consider increasing the token_warning parameter."
+            )
+    else:
+        yield "Token warnings disabled"
     retransmits = totem.token_retransmits_before_loss_const
     yield f"token hold ({totem.hold_ms} ms) retransmits before loss ({retransmits} retrans)"
     yield (
@@ -106,8 +114,20 @@ def _parameters(totem: TotemConfig) -> Iterator[str]:
     yield "send threads (0 threads)"
     yield f"heartbeat_failures_allowed ({totem.heartbeat_failures_allowed})"
     yield f"max_network_delay ({totem.max_network_delay_ms} ms)"
+    yield from _heartbeat(totem)
+
+
+def _heartbeat(totem: TotemConfig) -> Iterator[str]:
     if not totem.heartbeat_failures_allowed:
         yield "HeartBeat is Disabled. To enable set heartbeat_failures_allowed > 0"
+        return
+    timeout_ms = totem.heartbeat_failures_allowed * totem.token_retransmit_ms + totem.max_network_delay_ms
+    if totem.heartbeat_ms:
+        yield f"total heartbeat_timeout ({timeout_ms} ms)"
+        return
+    yield f"total heartbeat_timeout ({timeout_ms} ms) is not less than token timeout ({totem.token_ms} ms)"
+    yield "heartbeat_timeout = heartbeat_failures_allowed * token_retransmit_timeout + max_network_delay"
+    yield "heartbeat timeout should be less than the token timeout. Heartbeat is disabled!!"
 
 
 def interface_up(conf: CorosyncConf, nodeid: int) -> Iterator[Log]:

@@ -38,6 +38,11 @@ kernel charges about 2,304 bytes for a small datagram. A daemon that is stopped 
 """
 
 
+def ring_id_file(nodeid: int) -> str:
+    """Name of the file that keeps a node's ring sequence (``main.c: corosync_ring_id_store``)."""
+    return f"ringid_{nodeid}"
+
+
 class Host:
     """One node."""
 
@@ -157,7 +162,7 @@ class Host:
     @property
     def ring_id_file(self) -> str:
         """Name of the file with the last ring's number."""
-        return f"ringid_{self.nodeid}"
+        return ring_id_file(self.nodeid)
 
     # --------------------------------------------------------------------------------------------------------- inputs
 

@@ -16,6 +16,9 @@ token = 3000
 stagger = "4ms"               # between one node's corosync and the next one's
 pmxcfs_after = "1s"           # pmxcfs starts this long after corosync
 database = "config.db"        # what /etc/pve holds on every node, relative to this file; a small tree if absent
+ring_seq = 0                  # what the ring-id files hold; and, near 4294967295, to see the counters wrap:
+message_seq = 0               # every ring's first message has the number after this one
+token_seq = 0                 # and its first token this one
 
 [disks]                       # profile per node id; "default" for the others
 default = "nvme"
@@ -44,7 +47,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -72,11 +75,18 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class StartSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When the daemons start, and on what: ``database`` is a config.db (empty: the tree of ``seed.seed_database``)."""
+    """When the daemons start, and on what: ``database`` is a config.db (empty: the tree of ``seed.seed_database``).
+
+    Where the counters begin, to see them wrap: ``ring_seq`` is in every ring-id file; every ring's first token has the
+    number ``token_seq``, its first message the one after ``message_seq`` (SEQNO_START_TOKEN, SEQNO_START_MSG).
+    """
 
     stagger: Duration = Duration(4 * MS)
     pmxcfs_after: Duration = Duration(SECOND)
     database: str = ""
+    ring_seq: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    message_seq: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
+    token_seq: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -157,7 +167,13 @@ def parse_scenario(text: str, path: str) -> Scenario:
 def cluster_conf(scenario: Scenario, path: str, folder: Path, text: str = "") -> CorosyncConf:
     """The cluster's corosync.conf: the file it names, or one in Proxmox's form. Raises ConfError, ScenarioError."""
     conf = _named_conf(scenario, path, folder, text)
-    totem = msgspec.structs.replace(conf.totem, quirks=scenario.quirks)
+    start = scenario.start
+    totem = msgspec.structs.replace(
+        conf.totem,
+        quirks=scenario.quirks,
+        seqno_start_msg=start.message_seq,
+        seqno_start_token=start.token_seq,
+    )
     return msgspec.structs.replace(conf, totem=totem)
 
 

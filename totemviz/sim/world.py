@@ -19,12 +19,12 @@ from totemviz.sim import saved_profiles
 from totemviz.sim.clients import Clients
 from totemviz.sim.disk import Disk
 from totemviz.sim.doing import DO
-from totemviz.sim.host import Host
+from totemviz.sim.host import Host, ring_id_file
 from totemviz.sim.network import Link, Loss, Network
 from totemviz.sim.scenario import Scenario
 from totemviz.sim.scheduler import Scheduler
 from totemviz.sim.seed import CONFIG_DB, load_database, seed_database
-from totemviz.sim.units import US, Duration
+from totemviz.sim.units import MS, US, Duration
 from totemviz.totem.effects import RingId
 from totemviz.totem.wire import ORF_TOKEN, TYPE_NAMES, Token, decode
 from totemviz.trace import events as ev
@@ -34,6 +34,9 @@ EPOCH_S = 1_700_000_000
 """Wall clock of every simulated host at time 0: a constant, for file times and message headers."""
 
 LOOPBACK_NS = 5 * US
+
+STORM_EVENTS = 1_000_000
+"""So many events within one virtual millisecond are a storm; 64 nodes that boot at once need 300,000."""
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -55,6 +58,9 @@ class World:
         self.epoch_s = EPOCH_S
         self.token_hops = 0
         self.stopped = False
+        self.storm = ""
+        """Why the run ended early, one line, if events became a storm."""
+        self._calm_ns = self._calm_events = 0
         self._stop_type = ev.BODY_BY_KIND.get(scenario.stop_on)
         self.script = tuple(sorted(scenario.interventions, key=lambda item: (item.at, item.after_event)))
         self.script_done = 0
@@ -72,8 +78,12 @@ class World:
         self.record(ev.WORLD, ev.NO_CAUSE, self._run_started(infos))
         given = scenario.start.database
         database = load_database(Path(given)) if given else seed_database(conf, EPOCH_S)
+        ring_seq = scenario.start.ring_seq
         for info in infos:
-            disk = Disk(saved_profiles.find(info.disk), self.stream(f"disk/{info.nodeid}"), {CONFIG_DB: database})
+            files = {CONFIG_DB: database}
+            if ring_seq:
+                files[ring_id_file(info.nodeid)] = ring_seq.to_bytes(8, "little")
+            disk = Disk(saved_profiles.find(info.disk), self.stream(f"disk/{info.nodeid}"), files)
             self.hosts[info.nodeid] = Host(self, info, scenario.host_model, disk)
         self._schedule_start()
 
@@ -101,6 +111,8 @@ class World:
             "miss_count_const": totem.miss_count_const,
             "seqno_unchanged_const": totem.seqno_unchanged_const,
             "fail_recv_const": totem.fail_recv_const,
+            "seqno_start_msg": totem.seqno_start_msg,
+            "seqno_start_token": totem.seqno_start_token,
         }
         scenario = self.scenario
         return ev.RunStarted(
@@ -130,6 +142,8 @@ class World:
 
     def step(self) -> bool:
         """Let the next thing happen, a scheduled one or an intervention whose turn it is; False if nothing is left."""
+        if self._is_storm():
+            return False
         next_ns = self.scheduler.next_ns
         if self.script_done < len(self.script):
             first = self.script[self.script_done]
@@ -140,6 +154,18 @@ class World:
                 self._do(first, scripted=True)
                 return True
         return self.scheduler.step()
+
+    def _is_storm(self) -> bool:
+        """Whether nodes answer each other without end while hardly any virtual time passes; ends the run."""
+        if self.now_ns - self._calm_ns >= MS:
+            self._calm_ns, self._calm_events = self.now_ns, self.events
+        elif self.events - self._calm_events > STORM_EVENTS:
+            self.stopped = True
+            self.storm = (
+                f"{STORM_EVENTS} events within one millisecond, at {self.now_ns / 1e9:.6f} s: the nodes answer each "
+                "other faster than time passes; give the network more delay, or start fewer nodes at once"
+            )
+        return bool(self.storm)
 
     def run_until(self, time_ns: int) -> bool:
         """Let everything up to ``time_ns`` happen; True if the scenario's ``stop_on`` ended the run before."""

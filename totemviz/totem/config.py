@@ -76,12 +76,18 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``my_set_retrans_flg``): in the next one the node may become OPERATIONAL too early and send messages that the
     others, still in RECOVERY, put among those of the old ring."""
 
+    foreign_order_compared_raw: bool = True
+    """Hold cancels, and old-ring messages that come wrapped in a recovery, are compared with the ring id as they lie in
+    memory (``message_handler_token_hold_cancel``, ``deliver_messages_from_recovery_to_regular``): what a node of the
+    other byte order made never matches, so it cannot end a hold, and its lost messages are not recovered."""
+
 
 class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Effective configuration of one node's ring machine. Build it with :meth:`derive`.
 
     ``seqno_start_msg`` and ``seqno_start_token`` are compile-time constants of corosync (0): the numbers before the
-    first message and token of every ring. Set them near 2**32 to see the counters wrap.
+    first message and token of every ring. Set them near 2**32 to see the counters wrap. ``little`` is the byte order of
+    the node's machine; every message goes out in it.
     """
 
     transport: Transport
@@ -109,6 +115,7 @@ class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
     quirks: Quirks = Quirks()
     seqno_start_msg: int = 0
     seqno_start_token: int = 0
+    little: bool = True
 
     @property
     def net_mtu(self) -> int:
@@ -120,6 +127,17 @@ class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
     def token_warning_ms(self) -> int:
         """Age of the last token at which the warning is logged; 0 = never."""
         return self.token_ms * self.token_warning_percent // 100
+
+    @property
+    def heartbeat_ms(self) -> int:
+        """How long a node waits for the next token that is passed on; 0 = no heartbeat (sheet §2.1).
+
+        Switched off by ``heartbeat_failures_allowed`` 0, and when it would not be shorter than the token timeout.
+        """
+        if not self.heartbeat_failures_allowed:
+            return 0
+        timeout_ms = self.heartbeat_failures_allowed * self.token_retransmit_ms + self.max_network_delay_ms
+        return timeout_ms if timeout_ms < self.token_ms else 0
 
     @property
     def silent_death_ms(self) -> int:

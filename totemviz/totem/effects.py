@@ -49,6 +49,7 @@ class TotemTimer(StrEnum):
     CONSENSUS = "consensus"
     MERGE_DETECT = "merge detect"
     PAUSE = "pause"
+    HEARTBEAT = "heartbeat"
     STARTUP = "startup"
 
 
@@ -78,7 +79,7 @@ class CancelTimer(msgspec.Struct, frozen=True, gc=False):
 class Deliver(msgspec.Struct, frozen=True, gc=False):
     """Hand the payload of one ordered mcast to the layer above (totempg's receiving half).
 
-    ``swapped`` tells that the originator uses the other byte order.
+    ``swapped`` tells that the originator is a big-endian machine.
     """
 
     ring_id: RingId

@@ -97,7 +97,7 @@ class Instance:
 
         # send side
         self.waiting_trans_ack = True
-        self.packer = Packer(config.net_mtu)
+        self.packer = Packer(config.net_mtu, config.little)
         self.send_queue_slots = max(64, 4 * 1_048_576 // config.net_mtu)
         self.new_queue: deque[Queued] = deque()
         self.new_trans_queue: deque[Queued] = deque()
@@ -107,7 +107,7 @@ class Instance:
         """Packets known to wait although nobody handed them over: only a recording knows of such."""
 
         # the same timers are set at every token: build their effects once
-        self._timers = {timer: SetTimer(timer, delay * MS) for timer, delay in _delays_ms(config).items()}
+        self._timers = {timer: SetTimer(timer, delay_ns) for timer, delay_ns in _delays_ns(config).items()}
         self._cancels = {timer: CancelTimer(timer) for timer in TotemTimer}
 
     @property
@@ -149,6 +149,7 @@ class Instance:
 
     def multicast(self, message: Message) -> None:
         """Send to every configured node, this one included."""
+        message.little = self.config.little
         self.out.append(Send(0, message.encode()))
 
     def send_token(self, message: Token | CommitToken, target: int) -> None:
@@ -158,6 +159,7 @@ class Instance:
 
     def keep_token(self, message: Token | CommitToken, target: int) -> None:
         """Keep the copy without sending it: a held token."""
+        message.little = self.config.little
         self.last_sent = message
         self.last_sent_bytes = message.encode()
         self.last_sent_target = target
@@ -186,8 +188,8 @@ def merge(ids: Iterable[int], into: list[int]) -> None:
             into.append(nodeid)
 
 
-def _delays_ms(config: TotemConfig) -> dict[TotemTimer, int]:
-    return {
+def _delays_ns(config: TotemConfig) -> dict[TotemTimer, int]:
+    delays_ms = {
         TotemTimer.TOKEN_LOSS: config.token_ms,
         TotemTimer.TOKEN_WARNING: config.token_warning_ms,
         TotemTimer.TOKEN_RETRANSMIT: config.token_retransmit_ms,
@@ -195,5 +197,6 @@ def _delays_ms(config: TotemConfig) -> dict[TotemTimer, int]:
         TotemTimer.JOIN: config.join_ms,
         TotemTimer.CONSENSUS: config.consensus_ms,
         TotemTimer.MERGE_DETECT: config.merge_ms,
-        TotemTimer.PAUSE: config.token_ms // 5,
+        TotemTimer.HEARTBEAT: config.heartbeat_ms,
     }
+    return {timer: delay * MS for timer, delay in delays_ms.items()} | {TotemTimer.PAUSE: config.token_ms * MS // 5}

@@ -26,10 +26,10 @@ class Packet(msgspec.Struct, frozen=True, gc=False):
     continuation: int
     pieces: tuple[bytes, ...]
 
-    def encode(self) -> bytes:
-        """The payload of an ordinary mcast, little endian."""
-        lengths = struct.pack(f"<{len(self.pieces)}H", *map(len, self.pieces))
-        header = _HEADER[True].pack(0, 0, self.fragmented, self.continuation, len(self.pieces))
+    def encode(self, little: bool = True) -> bytes:
+        """The payload of an ordinary mcast, in its sender's byte order."""
+        lengths = struct.pack(f"{'<' if little else '>'}{len(self.pieces)}H", *map(len, self.pieces))
+        header = _HEADER[little].pack(0, 0, self.fragmented, self.continuation, len(self.pieces))
         return b"".join((header, lengths, *self.pieces))
 
 
@@ -38,7 +38,10 @@ class PacketError(ValueError):
 
 
 def decode_packet(source: int, payload: bytes, swapped: bool = False) -> Packet:
-    """Decode a packet of node ``source``. Raises PacketError with totempg's log line if the lengths do not fit."""
+    """Decode a packet of node ``source``, a big-endian machine if ``swapped``.
+
+    Raises PacketError with totempg's log line if the lengths do not fit.
+    """
     if len(payload) < HEADER_SIZE:
         raise PacketError(f"Message (totempg_mcast) received from node {source} is too short...  Ignoring.")
     _, _, fragmented, continuation, count = _HEADER[not swapped].unpack_from(payload)
@@ -69,8 +72,9 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
 class Packer:
     """The sending half of totempg (``totempg.c: mcast_msg``, ``callback_token_received_fn``)."""
 
-    def __init__(self, net_mtu: int) -> None:
+    def __init__(self, net_mtu: int, little: bool = True) -> None:
         self._packet_size = net_mtu - HEADER_SIZE
+        self._little = little
         self._pieces: list[bytearray] = []
         self._staged = 0
         self._numbers: list[int] = []
@@ -131,7 +135,7 @@ class Packer:
 
     def _emit(self, fragmented: int) -> Packed:
         packet = Packet(fragmented, self._continuation, tuple(map(bytes, self._pieces)))
-        packed = Packed(packet.encode(), tuple(self._numbers))
+        packed = Packed(packet.encode(self._little), tuple(self._numbers))
         self._continuation = fragmented
         self._pieces.clear()
         self._numbers.clear()

@@ -187,7 +187,8 @@ def _unwrap_recovered(node: Instance) -> None:
         if not isinstance(inner, Mcast):
             continue
         node.log(Level.DEBUG, f"comparing if ring id is for this processors old ring seqno {inner.seq:x}")
-        if inner.ring_id != node.old_ring_id:
+        foreign_order = inner.little != node.config.little and node.config.quirks.foreign_order_compared_raw
+        if foreign_order or inner.ring_id != node.old_ring_id:
             node.log(Level.DEBUG, f"-not adding msg with seq no {inner.seq:x}")
         elif inner.seq not in node.regular and node.regular.in_range(inner.seq):
             node.regular.insert(inner.seq, Slot(inner, slot.mcast.payload))

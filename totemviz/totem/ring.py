@@ -189,6 +189,12 @@ def _pause(node: Instance) -> None:
     node.set_timer(TotemTimer.PAUSE)
 
 
+def _heartbeat(node: Instance) -> None:
+    """No token was passed on here for too long: as if the token were lost (``timer_function_heartbeat_timeout``)."""
+    node.log(Level.DEBUG, f"HeartBeat Timer expired Invoking token loss mechanism in state {node.state.number} ")
+    _TIMERS[TotemTimer.TOKEN_LOSS](node)
+
+
 def _startup(node: Instance) -> None:
     """All links reported: load the ring id, one step on so that it cannot be used twice, and gather."""
     node.ring_id = RingId(node.nodeid, node.ring_id.seq + 1)
@@ -206,5 +212,6 @@ _TIMERS: dict[TotemTimer, Callable[[Instance], None]] = {
     TotemTimer.HOLD_RETRANSMIT: token.hold_expired,
     TotemTimer.MERGE_DETECT: membership.merge_detect_timer,
     TotemTimer.PAUSE: _pause,
+    TotemTimer.HEARTBEAT: _heartbeat,
     TotemTimer.STARTUP: _startup,
 }

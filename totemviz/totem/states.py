@@ -16,6 +16,11 @@ class State(StrEnum):
     COMMIT = "COMMIT"
     RECOVERY = "RECOVERY"
 
+    @property
+    def number(self) -> int:
+        """The state's number in corosync's debug lines, from 1 (``totemsrp.c: enum memb_state``)."""
+        return list(State).index(self) + 1
+
 
 class Gather(IntEnum):
     """Why GATHER was entered; the number is what corosync logs."""

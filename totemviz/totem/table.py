@@ -55,7 +55,7 @@ def _recovery_commit_token(node: Any, message: Any) -> None:
 
 _O, _G, _C, _R = State.OPERATIONAL, State.GATHER, State.COMMIT, State.RECOVERY
 _STORE = Cell("store, advance my_aru", ordering.store)
-_VISIT = Cell("a token visit; FAILED TO RECEIVE: GATHER (6)", token.visit, to=(_G,))
+_VISIT = Cell("a token visit; FAILED TO RECEIVE: GATHER (6)", token.arrive, to=(_G,))
 _HOLD = Cell("representative: resend the token", token.hold_cancelled)
 
 TABLE: Mapping[Input, Mapping[State, Cell]] = {
@@ -77,8 +77,8 @@ TABLE: Mapping[Input, Mapping[State, Cell]] = {
         _C: Cell("send join", membership.join_timer),
         _R: IGNORED,
     },
-    Input.ORF_TOKEN: {_O: _VISIT, _G: Cell("ignored (discard flag)", token.visit), _C: Cell("ignored", token.visit)}
-    | {_R: Cell("a token visit; two quiet rotations: OPERATIONAL", token.visit, to=(_O,))},
+    Input.ORF_TOKEN: {_O: _VISIT, _G: Cell("ignored (discard flag)", token.arrive), _C: Cell("ignored", token.arrive)}
+    | {_R: Cell("a token visit; two quiet rotations: OPERATIONAL", token.arrive, to=(_O,))},
     Input.COMMIT_TOKEN: {
         _O: IGNORED,
         _G: Cell("if it names my candidates and a newer ring: COMMIT", membership.commit_token_in_gather, to=(_C,)),

@@ -19,8 +19,24 @@ from totemviz.totem.wire import ORDINARY, HoldCancel, Mcast, Token
 _TOKEN_SENT = TokenSent()
 
 
+def arrive(node: Instance, token: Token) -> None:
+    """An ORF token arrived: a visit, and step 25, the heartbeat: the next token must come before it runs out."""
+    if not node.config.heartbeat_ms:
+        visit(node, token)
+        return
+    heard = not node.orf_token_discard
+    duplicate = token.ring_id == node.ring_id and lte(token.token_seq, node.token_seq)
+    visit(node, token)
+    if not heard or (duplicate and node.state is not State.COMMIT):
+        return
+    if node.is_rep and node.token_held:
+        node.cancel_timer(TotemTimer.HEARTBEAT)
+    else:
+        node.set_timer(TotemTimer.HEARTBEAT)
+
+
 def visit(node: Instance, token: Token) -> None:
-    """Process an ORF token (steps 1-25). Changes ``token`` into the one that leaves."""
+    """Process an ORF token (steps 1-24). Changes ``token`` into the one that leaves."""
     if node.orf_token_discard:
         node.out.append(fx.TokenIgnored(token.ring_id, token.token_seq, "gathering"))
         return
@@ -86,7 +102,7 @@ def visit(node: Instance, token: Token) -> None:
     if hold:
         node.set_timer(TotemTimer.HOLD_RETRANSMIT)
         node.hold_running = True
-    node.out.append(_TOKEN_SENT)  # 24; step 25, the heartbeat, is off by default
+    node.out.append(_TOKEN_SENT)  # 24
 
 
 def arm_token_timers(node: Instance) -> None:
@@ -124,7 +140,8 @@ def cancel_hold(node: Instance) -> None:
 
 def hold_cancelled(node: Instance, message: HoldCancel) -> None:
     """Somebody has something to send; the representative lets the token go (``message_handler_token_hold_cancel``)."""
-    if message.ring_id != node.ring_id:
+    foreign_order = message.little != node.config.little and node.config.quirks.foreign_order_compared_raw
+    if foreign_order or message.ring_id != node.ring_id:
         return
     node.seq_unchanged = 0
     if node.is_rep:
@@ -209,7 +226,10 @@ def _retransmit_check(node: Instance, token: Token, allowance: int) -> tuple[int
         kept = []
         for entry in entries:
             ring_id, seq = entry
-            slot = queue.slots.get(seq) if len(resent) < allowance and ring_id == node.ring_id else None
+            wanted = len(resent) < allowance and ring_id == node.ring_id
+            if wanted and not queue.in_range(seq):
+                node.log(Level.DEBUG, "sq not in range")
+            slot = queue.slots.get(seq) if wanted else None
             if slot is None:
                 kept.append(entry)
             else:
@@ -258,6 +278,7 @@ def _multicast(node: Instance, token: Token, allowance: int) -> int:
                 node.ring_id,
                 packet.payload,
                 packet.encapsulated,
+                little=node.config.little,
             )
             node.global_seqno += 1
             datagram = mcast.encode()

@@ -300,8 +300,10 @@ def _decode_token(data: bytes, little: bool) -> Token:
     (_, _, _, _, nodeid, target, seq, token_seq, aru, aru_addr, rep, ring_seq, backlog, fcc, flag, count) = _TOKEN[
         little
     ].unpack_from(data)
-    if len(data) > TOKEN_SIZE_MAX or not 0 <= count <= RETRANSMIT_ENTRIES_MAX:
+    if len(data) > TOKEN_SIZE_MAX:
         raise WireError(f"Received {TYPE_NAMES[ORF_TOKEN]} message is too long...  ignoring.")
+    if not 0 <= count <= RETRANSMIT_ENTRIES_MAX:
+        raise WireError(f"Received {TYPE_NAMES[ORF_TOKEN]} message rtr_entries is corrupted...  ignoring.")
     rtr: tuple[tuple[RingId, int], ...] = ()
     if count:
         unpack = _RTR[little].unpack_from
@@ -329,7 +331,9 @@ def _decode_merge(data: bytes, little: bool) -> MergeDetect:
 def _decode_join(data: bytes, little: bool) -> Join:
     _, _, _, _, nodeid, target, system_from, n_proc, n_failed, ring_seq = _JOIN[little].unpack_from(data)
     if n_proc > PROCESSOR_COUNT_MAX or n_failed > PROCESSOR_COUNT_MAX:
-        raise WireError(f"Received {TYPE_NAMES[JOIN]} message is too short...  ignoring.")
+        raise WireError(
+            f"Received {TYPE_NAMES[JOIN]} message list_entries exceeds the maximum allowed value...  ignoring."
+        )
     ids = struct.unpack_from(f"{_ORDER[little]}{n_proc + n_failed}I", data, 33)
     return Join(nodeid, target, system_from, ring_seq, ids[:n_proc], ids[n_proc:], little)
 

@@ -134,6 +134,7 @@ TIMER_WORDS = {
     totem.TotemTimer.JOIN.value: "it asks again who is there",
     totem.TotemTimer.CONSENSUS.value: "not everybody agreed in time",
     totem.TotemTimer.MERGE_DETECT.value: "it asks whether another ring exists",
+    totem.TotemTimer.HEARTBEAT.value: "no token was passed on here within the heartbeat timeout",
     totem.TotemTimer.PAUSE.value: "the daemon checks that it was not paused",
     totem.TotemTimer.STARTUP.value: "its links are up",
 }
