@@ -545,6 +545,6 @@ def test_faults_and_counters_belong_to_the_device():
     disk.full, disk.io_error = True, True
     disk.stall(7)
     disk = disk.crash()
-    assert (disk.full, disk.io_error, disk.stalled_until_ns) == (True, True, 7)
+    assert (disk.full, disk.io_error, disk.device.stalled_until_ns) == (True, True, 7)
     assert (disk.writes, disk.syncs, disk.written_bytes) == (1, 1, 8)
     disk.close()

@@ -9,8 +9,8 @@ An operation goes through three stations:
 3. *durable*: a sync of the same file completed after it. It survives a power cut.
 
     for io in disk.drain_io():                # what the commit issued; at each one's virtual time:
-        cost_ns = disk.cost_ns(io, now_ns)    # the process is blocked so long,
-        disk.complete(io)                     # then it is done
+        cost_ns = disk.cost_ns(io, now_ns)    # the process is blocked so long (None: for ever),
+        disk.complete(io, now_ns)             # then it is done
     disk.process_died()                       # kill -9: stations 2 and 3 are left
     disk = disk.crash(rng)                    # power cut: station 3 is left, by chance a little of 2
 """
@@ -26,36 +26,57 @@ from random import Random
 import apsw
 
 from totemviz.pmxcfs.effects import DiskIo
+from totemviz.sim.device import Device
 from totemviz.sim.profiles import DiskProfile
 from totemviz.sim.vfs import DiskVfs, Files, Operation
 
 _PAGE_BYTES = 4096
 _SECTOR_BYTES = 512
+FLUSHER_WAKES_NS = 5_000_000_000
+DIRTY_EXPIRE_NS = 30_000_000_000
 
 
 class Disk:
     """One disk of one host, empty or holding ``files``. ``rng`` is the disk's own stream, for latencies only.
 
-    Faults are plain fields, to be set at any time: ``stalled_until_ns`` (see `stall`), ``full`` (a write that needs new
-    space fails, ENOSPC; overwriting still works) and ``io_error`` (the file system has given up and is read-only: every
-    change and every sync fails, EIO). Counters: ``writes``, ``syncs``, ``written_bytes``, of completed operations.
+    Faults are plain fields, to be set at any time: ``full`` (a write that needs new space fails, ENOSPC; overwriting
+    still works), ``io_error`` (the file system has given up and is read-only: every change and every sync fails, EIO)
+    and ``lies`` (the drive acknowledges a sync at once and has done nothing: what was "synced" is lost with the power,
+    unless the kernel's write-back came before). What delays an answer is the ``device``'s. Counters: ``writes``,
+    ``syncs``, ``written_bytes``, of completed operations.
     """
 
-    def __init__(self, profile: DiskProfile, rng: Random, files: Mapping[str, bytes | bytearray] | None = None) -> None:
-        self.profile = profile
+    def __init__(
+        self,
+        profile: DiskProfile,
+        rng: Random,
+        files: Mapping[str, bytes | bytearray] | None = None,
+        device: Device | None = None,
+    ) -> None:
+        self.device = device if device is not None else Device(profile, Random(0))
         self.full = False
         self.io_error = False
-        self.stalled_until_ns = 0
+        self.lies = False
         self.writes = 0
         self.syncs = 0
         self.written_bytes = 0
         self._rng = rng
         self._durable: Files = _copy(files or {})
         self._unsynced: list[Operation] = []  # completed, oldest first
+        self._dirty_since_ns: dict[str, int] = {}  # per file: when its oldest unsynced operation completed
         self._issued: list[Operation] = []  # not completed, oldest first
         self._undrained: list[DiskIo] = []
         self._vfs = DiskVfs(_copy(self._durable), self._issue)
         self._closed = False
+
+    @property
+    def profile(self) -> DiskProfile:
+        """What kind of device it is; may be replaced, the content stays."""
+        return self.device.profile
+
+    @profile.setter
+    def profile(self, profile: DiskProfile) -> None:
+        self.device.profile = profile
 
     # ------------------------------------------------------------------------------------- for processes
 
@@ -121,19 +142,24 @@ class Disk:
         drained, self._undrained = self._undrained, []
         return drained
 
-    def cost_ns(self, io: DiskIo, now_ns: int) -> int:
+    def cost_ns(self, io: DiskIo, now_ns: int) -> int | None:
         """How long ``io``, begun at ``now_ns``, blocks its process. Draws from the disk's stream if ``io`` is a sync.
 
-        A write only fills the page cache and is cheap even on a stalled disk. A sync waits for the device; truncate and
-        delete go through the file system's journal and wait with it while the disk is stalled.
+        A write only fills the page cache and is cheap even on a stalled disk. A sync stands in the device's queue.
+        Truncate and delete go through the file system's journal: they wait with it while the device hangs. None: the
+        device is stuck and will not answer.
         """
         pages = max(1, -(-io.length // _PAGE_BYTES))
         if io.op == "write":
             return pages * self.profile.write_ns
-        stall_ns = max(0, self.stalled_until_ns - now_ns)
-        return stall_ns + (self.profile.draw_sync_ns(self._rng) if io.op == "sync" else self.profile.write_ns)
+        if io.op == "sync":
+            drawn_ns = self.profile.draw_sync_ns(self._rng)
+            return self.device.serve_ns(now_ns, self.profile.write_ns if self.lies else drawn_ns)
+        if not self.device.hangs(now_ns):
+            return self.profile.write_ns
+        return self.device.serve_ns(now_ns, self.profile.write_ns)
 
-    def complete(self, io: DiskIo) -> None:
+    def complete(self, io: DiskIo, now_ns: int = 0) -> None:
         """Virtual time has passed ``io``: it is in the page cache or, for a sync, what preceded it is durable.
 
         Operations of one file complete in the order they were issued. Raises `ValueError` otherwise.
@@ -144,22 +170,42 @@ class Disk:
         operation = self._issued.pop(index)
         if io.op == "sync":
             self.syncs += 1
-            self._sync(io.file)
+            if not self.lies:
+                self._sync(io.file)
             return
         self._unsynced.append(operation)
+        self._dirty_since_ns.setdefault(io.file, now_ns)
         if io.op == "write":
             self.writes += 1
             self.written_bytes += io.length
 
-    def write_back(self) -> None:
-        """The kernel wrote all dirty pages out (it does so after some 30 s): what was completed is durable."""
-        for operation in self._unsynced:
-            operation.apply(self._durable)
-        self._unsynced.clear()
+    def next_write_back_ns(self) -> int | None:
+        """When the kernel will next write something out of itself; None if nothing is dirty.
+
+        Its flusher wakes every 5 s and takes the files that have been dirty for more than 30 s (Linux:
+        ``dirty_writeback_centisecs`` 500, ``dirty_expire_centisecs`` 3000).
+        """
+        if not self._dirty_since_ns:
+            return None
+        expired_ns = min(self._dirty_since_ns.values()) + DIRTY_EXPIRE_NS
+        return (expired_ns // FLUSHER_WAKES_NS + 1) * FLUSHER_WAKES_NS
+
+    def write_back(self, now_ns: int) -> list[str]:
+        """The kernel's flusher wakes: what it writes out becomes durable. The names of these files, oldest first.
+
+        Nothing happens while the device is stuck, stalls, or answers with errors.
+        """
+        if self.io_error or self.device.stuck or self.device.stalled_until_ns > now_ns:
+            return []
+        expired = [name for name, since_ns in self._dirty_since_ns.items() if since_ns + DIRTY_EXPIRE_NS < now_ns]
+        for name in expired:
+            self.device.serve_ns(now_ns, self.profile.sync_median_ns)
+            self._sync(name)
+        return expired
 
     def stall(self, until_ns: int) -> None:
         """The device answers nothing before ``until_ns``."""
-        self.stalled_until_ns = until_ns
+        self.device.stalled_until_ns = until_ns
 
     def process_died(self) -> None:
         """The process with the databases was killed. Its completed writes stay, the others were never made.
@@ -185,8 +231,9 @@ class Disk:
         files = _copy(self._durable)
         if rng is not None and not self.profile.power_loss_protection:
             _write_back_some(self._unsynced, files, rng)
-        disk = Disk(self.profile, self._rng, files)
-        disk.full, disk.io_error, disk.stalled_until_ns = self.full, self.io_error, self.stalled_until_ns
+        self.device.power_cut()
+        disk = Disk(self.profile, self._rng, files, self.device)
+        disk.full, disk.io_error, disk.lies = self.full, self.io_error, self.lies
         disk.writes, disk.syncs, disk.written_bytes = self.writes, self.syncs, self.written_bytes
         return disk
 
@@ -232,6 +279,8 @@ class Disk:
             else:
                 remaining.append(operation)
         self._unsynced = remaining
+        dirty = {operation.io.file for operation in remaining}
+        self._dirty_since_ns = {name: ns for name, ns in self._dirty_since_ns.items() if name in dirty}
 
 
 def _copy(files: Mapping[str, bytes | bytearray]) -> Files:

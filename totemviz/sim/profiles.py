@@ -32,6 +32,7 @@ class DiskProfile(msgspec.Struct, frozen=True):
     ``write_ns`` is the price of putting one 4 KiB page into the page cache: memory speed, whatever the device.
     A sync stalls ``stalls_per_million_syncs`` times in a million, for a uniformly drawn ``stall_min_ns`` to
     ``stall_max_ns``. With ``power_loss_protection`` the drive's own cache survives a power cut.
+    ``transfer_mb_per_second`` is the rate of large writes that go on for long: what a backup on this disk gets.
     """
 
     name: str
@@ -45,6 +46,7 @@ class DiskProfile(msgspec.Struct, frozen=True):
     stall_min_ns: int = 0
     stall_max_ns: int = 0
     write_ns: int = 3_000
+    transfer_mb_per_second: int = 100
 
     def draw_sync_ns(self, rng: Random) -> int:
         """How long one sync takes, in nanoseconds, always at least 1.
@@ -83,12 +85,14 @@ PROFILES: dict[str, DiskProfile] = {
             stalls_per_million_syncs=200,
             stall_min_ns=10 * _MS,
             stall_max_ns=100 * _MS,
+            transfer_mb_per_second=1_000,
             source=(
                 "Without power-loss protection an NVMe drive is fast at writing and slow at syncing, and models differ "
                 "tenfold. Andres Freund's list of 4 KiB fdatasync rates at queue depth 1: Samsung 970 EVO Plus 446/s, "
                 "980 PRO 522/s, 990 PRO 802/s, Sabrent Rocket 4 2,215/s, WD SN750 2,688/s. Tanel Poder (2025): "
                 "990 PRO 609/s with fdatasync, 177/s with fsync. Percona (2018): Samsung 960 Pro about 300/s. "
-                "Vitastor's manual: 1,000 to 2,000 typical. The tail and the stalls (flash housekeeping) are estimates."
+                "Vitastor's manual: 1,000 to 2,000 typical. The tail and the stalls (flash housekeeping) are estimates. "
+                "Large writes: an estimate for a TLC drive whose fast cache is full."
             ),
         ),
         DiskProfile(
@@ -98,12 +102,14 @@ PROFILES: dict[str, DiskProfile] = {
             sync_median_ns=240 * _US,
             sync_p99_ns=450 * _US,
             power_loss_protection=True,
+            transfer_mb_per_second=1_000,
             source=(
                 "Capacitors let the drive acknowledge a flush from its own memory. The popular figure is '3,000 "
                 "fsync/s and more'; the good pveperf outputs found in public notes say 3,066 and 3,842, without naming "
                 "the drive. The device alone is much faster (Mark Callaghan, 2026: 12 to 58 microseconds per fsync on "
                 "datacentre NVMe drives); pveperf also pays for creating the file, so its figure is the file system's "
-                "as much as the drive's."
+                "as much as the drive's. "
+                "Large writes: an estimate; SATA allows half of it."
             ),
         ),
         DiskProfile(
@@ -116,10 +122,12 @@ PROFILES: dict[str, DiskProfile] = {
             stalls_per_million_syncs=500,
             stall_min_ns=50 * _MS,
             stall_max_ns=500 * _MS,
+            transfer_mb_per_second=300,
             source=(
                 "200 to 1,000 is the range people report. pveperf outputs in public notes, the drive not always named: "
                 "385 and 692 fsync/s. The worst found, SSDs mirrored inside a virtual machine: 58 to 114. Stalls stand "
-                "for a full write cache; their rate and size are estimates."
+                "for a full write cache; their rate and size are estimates. "
+                "Large writes: an estimate; the interface allows 550 MB/s, a full fast cache much less."
             ),
         ),
         DiskProfile(
@@ -132,12 +140,14 @@ PROFILES: dict[str, DiskProfile] = {
             stalls_per_million_syncs=50,
             stall_min_ns=500 * _MS,
             stall_max_ns=3 * _S,
+            transfer_mb_per_second=90,
             source=(
                 "Bounded by rotation: a 5,400 rpm disk turns 90 times a second, and a sync that also writes the file "
                 "system's journal needs more than one turn. A published pveperf on a 228 GB disk with 20.8 ms seek "
                 'time: 39 fsync/s. pg_test_fsync on a 3.5" WD 2 TB: 82/s with fdatasync, 21/s with fsync. A 7,200 rpm '
                 "disk manages 80 to 120; far more means its write cache ignores the flush. Stalls are the head "
-                "unparking or the disk spinning up; their rate is an estimate."
+                "unparking or the disk spinning up; their rate is an estimate. "
+                "Large writes: an estimate for the middle of a 5,400 rpm disk."
             ),
         ),
         DiskProfile(
@@ -150,10 +160,12 @@ PROFILES: dict[str, DiskProfile] = {
             stalls_per_million_syncs=2_000,
             stall_min_ns=500 * _MS,
             stall_max_ns=2_500 * _MS,
+            transfer_mb_per_second=12,
             source=(
                 "The popular figure is 30 to 50 fsync/s; cheap sticks are slower by far. Sami Lehtinen measured 2 to "
                 "4 ms for a small write on older sticks, but 1.15 s, and 2.5 s on the worst, when it crossed into the "
-                "next flash block: hence the long tail and the stalls. How often a stall comes is an estimate."
+                "next flash block: hence the long tail and the stalls. How often a stall comes is an estimate. "
+                "Large writes: an estimate for a cheap stick."
             ),
         ),
         DiskProfile(
@@ -166,11 +178,13 @@ PROFILES: dict[str, DiskProfile] = {
             stalls_per_million_syncs=2_000,
             stall_min_ns=500 * _MS,
             stall_max_ns=3 * _S,
+            transfer_mb_per_second=15,
             source=(
                 "10 to 50 fsync/s is what people with single-board computers report; no table of measurements was "
                 "found, so this is the weakest figure here. The card's class matters more than its brand: class A1 "
                 "promises 500 random writes a second, unrated cards promise nothing (RustProof Labs, 2019, saw 140 % "
-                "more database transactions from A1)."
+                "more database transactions from A1). "
+                "Large writes: an estimate; class 10 promises 10 MB/s."
             ),
         ),
         DiskProfile(
@@ -183,12 +197,14 @@ PROFILES: dict[str, DiskProfile] = {
             stalls_per_million_syncs=50,
             stall_min_ns=1 * _S,
             stall_max_ns=5 * _S,
+            transfer_mb_per_second=110,
             source=(
                 "One round trip plus whatever the server does before it answers: from under 1 ms (flash-backed "
                 "server, 10 Gbit/s) to tens of ms (disks, 1 Gbit/s). Reports: 10.9 ms mean fsync of an etcd on a "
                 "network block device; an NFS datastore with fsyncs of 23 ms and, when the transport "
                 "stalled, of 5 s. The figure here is a guess at a decent server on 1 Gbit/s. The server's cache is "
-                "taken as unprotected."
+                "taken as unprotected. "
+                "Large writes: what 1 Gbit/s carries."
             ),
         ),
     )
