@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS tree (
     data BLOB)
 """
 DB = "config.db"
+SECOND = 1_000_000_000
 
 
 def disk_of(profile="hdd-2.5", seed="disk/1", files=None):
@@ -203,7 +204,10 @@ def test_unsynced_commits_survive_once_the_kernel_wrote_them_back():
     connection = opened(disk)
     commit(connection, 1)
     complete_all(disk)
-    disk.write_back()
+    assert disk.next_write_back_ns() == 35 * SECOND  # dirty since 0: the flusher wakes at 30 s and finds it too young
+    assert disk.write_back(30 * SECOND) == []
+    assert disk.write_back(35 * SECOND) == [f"{DB}-wal"]
+    assert disk.next_write_back_ns() is None
     commit(connection, 2)
     complete_all(disk)
     disk = disk.crash()
@@ -475,10 +479,10 @@ def test_same_seed_same_costs():
 def test_the_stream_of_latencies_goes_on_after_a_crash():
     sync = DiskIo("sync", "f", 0, 0)
     through, straight = disk_of(), disk_of()
-    expected = [straight.cost_ns(sync, 0) for _ in range(6)]
-    drawn = [through.cost_ns(sync, 0) for _ in range(3)]
+    expected = [straight.cost_ns(sync, turn * SECOND) for turn in range(6)]
+    drawn = [through.cost_ns(sync, turn * SECOND) for turn in range(3)]
     through = through.crash(Random(9))
-    assert drawn + [through.cost_ns(sync, 0) for _ in range(3)] == expected
+    assert drawn + [through.cost_ns(sync, turn * SECOND) for turn in range(3, 6)] == expected
     through.close()
     straight.close()
 
@@ -494,8 +498,9 @@ def test_writes_cost_memory_speed_and_a_stall_delays_what_waits_for_the_device()
     assert disk.cost_ns(truncate, 1_000_000_000) == 4_000_000_000 + write_ns
     assert disk.cost_ns(truncate, 6_000_000_000) == write_ns
     reference = disk_of()
-    assert disk.cost_ns(sync, 1_000_000_000) == 4_000_000_000 + reference.cost_ns(sync, 0)
-    assert disk.cost_ns(sync, 5_000_000_000) == reference.cost_ns(sync, 0)
+    assert disk.cost_ns(sync, 7_000_000_000) == reference.cost_ns(sync, 0)
+    disk.stall(until_ns=12_000_000_000)
+    assert disk.cost_ns(sync, 8_000_000_000) == 4_000_000_000 + reference.cost_ns(sync, 5_000_000_000)
     disk.close()
     reference.close()
 

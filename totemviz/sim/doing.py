@@ -48,6 +48,17 @@ def _pause(world: World, action: do.Pause, event: int) -> None:
     world.hosts[action.node].processes.pause(action.process, int(action.duration), event)
 
 
+def _load_disk(world: World, action: do.LoadDisk, event: int) -> None:
+    host = world.hosts[action.node]
+    loaded = host.storage.load(action.kind, action.percent, int(action.duration), event)
+    if action.freeze:
+        host.processes.freeze(int(action.freeze), loaded)
+
+
+def _disk_fault(world: World, action: do.DiskFault, event: int) -> None:
+    world.hosts[action.node].storage.fault(action.fault, action.factor, event)
+
+
 def _drop_token(world: World, action: do.DropToken, event: int) -> None:
     world.network.drop_tokens = action.count
     world.network.drop_tokens_cause = event
@@ -118,6 +129,9 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.Delete: lambda world, action, event: world.clients.change(action.node, "delete", action.path, "", event),
     do.StallDisk: lambda world, action, event: world.hosts[action.node].storage.stall(int(action.duration), event),
     do.SetDisk: lambda world, action, event: world.hosts[action.node].storage.change_disk(action.profile, event),
+    do.LoadDisk: _load_disk,
+    do.DiskFault: _disk_fault,
+    do.MendDisk: lambda world, action, event: world.hosts[action.node].storage.mend(event),
     do.Kill: _kill,
     do.PowerCut: _power_cut,
     do.Restart: _restart,

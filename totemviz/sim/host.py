@@ -43,6 +43,10 @@ def ring_id_file(nodeid: int) -> str:
     return f"ringid_{nodeid}"
 
 
+class _GaveUpError(Exception):
+    """A daemon ended itself while its effects were carried out."""
+
+
 class Host:
     """One node."""
 
@@ -122,7 +126,15 @@ class Host:
         for process in (COROSYNC, PMXCFS):  # in this order: no daemon is left to announce that pmxcfs is gone
             self.kill(process, cause)
         self.processes.power_off()
+        self.storage.power_off()
         self.disk = self.disk.crash(rng)
+
+    def corosync_gives_up(self, last_words: Iterable[tt.Log], why: str, cause: int) -> None:
+        """Corosync ends itself in the middle of what it does: nothing of the rest happens."""
+        for words in last_words:
+            self.record(cause, words)
+        self._bury(COROSYNC, self.record(cause, cs.DaemonExited(why)))
+        raise _GaveUpError
 
     def shut_down(self, cause: int) -> None:
         """SIGTERM to pmxcfs, then to corosync, which says goodbye."""
@@ -233,20 +245,23 @@ class Host:
         """The same from the middle of a list; ``last`` is the latest observation in it so far."""
         actions = self._actions
         thread = self.processes.threads[process]
-        while outputs:
-            output = outputs.popleft()
-            action = actions.get(type(output))
-            if action is None:
-                event = self.record(cause, output)
-                if type(output) is not tt.Log:
-                    last = event
-                continue
-            result = action(process, output, last if type(output) in _FOLLOW_UPS else cause)
-            if result >= 0:
-                last = result
-            if thread.blocked and outputs:
-                thread.rest.append((process, outputs, cause, last))
-                return
+        try:
+            while outputs:
+                output = outputs.popleft()
+                action = actions.get(type(output))
+                if action is None:
+                    event = self.record(cause, output)
+                    if type(output) is not tt.Log:
+                        last = event
+                    continue
+                result = action(process, output, last if type(output) in _FOLLOW_UPS else cause)
+                if result >= 0:
+                    last = result
+                if thread.blocked and outputs:
+                    thread.rest.append((process, outputs, cause, last))
+                    return
+        except _GaveUpError:
+            pass
 
     def _send(self, process: str, effect: tt.Send, cause: int) -> int:
         data = effect.datagram

@@ -39,12 +39,13 @@ class Processes:
         """A thread on which nobody lives any more waits for nothing."""
         thread = self.threads[process]
         if thread.blocked and not thread.paused and not any(self._host.alive(name) for name in thread.processes):
-            thread.blocked = False
+            thread.blocked, thread.wait = False, None
 
     def power_off(self) -> None:
         """Every thread is free again, and remembers nothing."""
         for thread in self.threads.values():
             thread.blocked = thread.paused = False
+            thread.wait = None
             thread.announced_event = -1
             thread.inbox.clear()
 
@@ -83,36 +84,53 @@ class Processes:
 
     # ------------------------------------------------------------------------------------------------------- blocking
 
-    def block(self, process: str, cost_ns: int, why: str, cause: int, done: Callable[[], None] | None = None) -> None:
-        """The process waits in the kernel: its thread does nothing for ``cost_ns``."""
+    def block(
+        self, process: str, cost_ns: int | None, why: str, cause: int, done: Callable[[], None] | None = None
+    ) -> Callable[[], None]:
+        """The process waits in the kernel: its thread does nothing, probably for ``cost_ns`` (None: nobody knows).
+
+        Returns what ends the wait: ``done``, unless the process has died meanwhile, then the thread goes on. It cannot
+        be ended twice, nor after the host's end.
+        """
         thread = self.threads[process]
         thread.blocked = True
+        thread.wait = wait = object()
         thread.blocked_since_ns = self._world.now_ns
         thread.announced_event = -1
-        if cost_ns >= NOTICEABLE_BLOCK_NS:
+        if cost_ns is None or cost_ns >= NOTICEABLE_BLOCK_NS:
             thread.announced_event = self._host.record(cause, ev.ProcessBlocked(thread.processes, why))
             if COROSYNC in thread.processes:
                 self._host.hinder_token(thread.announced_event)
         life = self._host.pmxcfs_life if process == PMXCFS else -1
-        boot = self._host.boots
 
         def over() -> None:
-            if boot == self._host.boots and life in (-1, self._host.pmxcfs_life) and self._host.alive(process):
-                if done is not None:
-                    done()
-                if not thread.paused:
-                    self._resume(thread)
+            if thread.wait is not wait:
+                return
+            thread.wait = None
+            if done is not None and life in (-1, self._host.pmxcfs_life) and self._host.alive(process):
+                done()
+            if not thread.paused:
+                self._resume(thread)
 
-        self._world.scheduler.after(cost_ns, over)
+        return over
 
-    def pause(self, process: str, duration_ns: int, cause: int) -> None:
+    def pause(self, process: str, duration_ns: int, cause: int, why: str = "stopped (SIGSTOP)") -> None:
         """SIGSTOP now, SIGCONT after ``duration_ns``."""
-        thread = self.threads[process]
-        if thread.paused or not self._host.alive(process):
+        if self._host.alive(process):
+            self._stop(self.threads[process], duration_ns, cause, why)
+
+    def freeze(self, duration_ns: int, cause: int) -> None:
+        """The whole host is not scheduled for ``duration_ns``: no thread runs, no process notices."""
+        for thread in dict.fromkeys(self.threads.values()):
+            if any(map(self._host.alive, thread.processes)):
+                self._stop(thread, duration_ns, cause, "not scheduled: the whole host stands still")
+
+    def _stop(self, thread: Thread, duration_ns: int, cause: int, why: str) -> None:
+        if thread.paused:
             return
         thread.blocked = thread.paused = True
         thread.blocked_since_ns = self._world.now_ns
-        thread.announced_event = self._host.record(cause, ev.ProcessBlocked(thread.processes, "stopped (SIGSTOP)"))
+        thread.announced_event = self._host.record(cause, ev.ProcessBlocked(thread.processes, why))
         if COROSYNC in thread.processes:
             self._host.hinder_token(thread.announced_event)
 
@@ -121,7 +139,8 @@ class Processes:
         def resume() -> None:
             if boot == self._host.boots:
                 thread.paused = False
-                self._resume(thread)
+                if thread.wait is None:  # else it still waits in the kernel
+                    self._resume(thread)
 
         self._world.scheduler.after(duration_ns, resume)
 

@@ -91,8 +91,8 @@ PROFILES: dict[str, DiskProfile] = {
                 "tenfold. Andres Freund's list of 4 KiB fdatasync rates at queue depth 1: Samsung 970 EVO Plus 446/s, "
                 "980 PRO 522/s, 990 PRO 802/s, Sabrent Rocket 4 2,215/s, WD SN750 2,688/s. Tanel Poder (2025): "
                 "990 PRO 609/s with fdatasync, 177/s with fsync. Percona (2018): Samsung 960 Pro about 300/s. "
-                "Vitastor's manual: 1,000 to 2,000 typical. The tail and the stalls (flash housekeeping) are estimates. "
-                "Large writes: an estimate for a TLC drive whose fast cache is full."
+                "Vitastor's manual: 1,000 to 2,000 typical. The tail, the stalls (flash housekeeping) and "
+                "the rate of large writes (a TLC drive whose fast cache is full) are estimates."
             ),
         ),
         DiskProfile(

@@ -53,13 +53,16 @@ import msgspec
 
 from totemviz.corosync.conf import ConfError, CorosyncConf, load, parse
 from totemviz.sim import saved_profiles
-from totemviz.sim.interventions import AnyIntervention, SetDisk
+from totemviz.sim.device import LOAD_KINDS
+from totemviz.sim.interventions import AnyIntervention, DiskFault, LoadDisk, SetDisk
 from totemviz.sim.seed import DatabaseFileError, load_database
+from totemviz.sim.storage import FAULTS
 from totemviz.sim.threads import COROSYNC, PMXCFS, HostModel
 from totemviz.sim.units import MS, SECOND, US, Duration
 from totemviz.totem.config import Quirks
 
 NODES_MAX = 64
+LOAD_PERCENT_MAX = 1000
 
 
 class ScenarioError(ValueError):
@@ -255,9 +258,25 @@ def check_intervention(intervention: AnyIntervention, nodeids: list[int]) -> tup
     process = getattr(intervention, "process", "")
     if process and process not in (COROSYNC, PMXCFS):
         return "process", f"unknown process {process!r}; use {COROSYNC} or {PMXCFS}"
+    if isinstance(intervention, (LoadDisk, DiskFault)):
+        return _disk_trouble_problem(intervention)
     percent = getattr(intervention, "percent", 0.0)
     if not 0 <= percent <= 100:
         return "percent", f"{percent:g} is not a percentage; use 0 to 100"
+    return None
+
+
+def _disk_trouble_problem(intervention: LoadDisk | DiskFault) -> tuple[str, str] | None:
+    if isinstance(intervention, LoadDisk):
+        if intervention.kind not in LOAD_KINDS:
+            return "kind", f"unknown load {intervention.kind!r}; use {' or '.join(LOAD_KINDS)}"
+        if not 1 <= intervention.percent <= LOAD_PERCENT_MAX:
+            return "percent", f"{intervention.percent} is no load; use 1 to {LOAD_PERCENT_MAX}"
+    else:
+        if intervention.fault not in FAULTS:
+            return "fault", f"unknown fault {intervention.fault!r}; use one of {', '.join(FAULTS)}"
+        if intervention.factor < 1:
+            return "factor", f"{intervention.factor} is no factor; use 1 or more"
     return None
 
 

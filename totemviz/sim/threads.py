@@ -58,12 +58,16 @@ class Job:
 
 
 class Thread:
-    """One thread of control. ``blocked`` while it waits; jobs and due timers queue up meanwhile."""
+    """One thread of control. ``blocked`` while it waits; jobs and due timers queue up meanwhile.
+
+    It waits because it is ``paused``, or in the kernel: then ``wait`` is the wait's identity.
+    """
 
     def __init__(self, processes: tuple[str, ...]) -> None:
         self.processes = processes
         self.blocked = False
         self.paused = False
+        self.wait: object | None = None
         self.announced_event = -1
         self.blocked_since_ns = 0
         self.inbox: deque[Job] = deque()

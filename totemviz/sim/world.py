@@ -17,6 +17,7 @@ from totemviz.corosync.conf import CorosyncConf
 from totemviz.sim import interventions as do
 from totemviz.sim import saved_profiles
 from totemviz.sim.clients import Clients
+from totemviz.sim.device import Device
 from totemviz.sim.disk import Disk
 from totemviz.sim.doing import DO
 from totemviz.sim.host import Host, ring_id_file
@@ -83,7 +84,9 @@ class World:
             files = {CONFIG_DB: database}
             if ring_seq:
                 files[ring_id_file(info.nodeid)] = ring_seq.to_bytes(8, "little")
-            disk = Disk(saved_profiles.find(info.disk), self.stream(f"disk/{info.nodeid}"), files)
+            profile = saved_profiles.find(info.disk)
+            device = Device(profile, self.stream(f"disk-load/{info.nodeid}"))
+            disk = Disk(profile, self.stream(f"disk/{info.nodeid}"), files, device)
             self.hosts[info.nodeid] = Host(self, info, scenario.host_model, disk)
         self._schedule_start()
 

@@ -171,6 +171,31 @@ class DiskChanged(msgspec.Struct, frozen=True, gc=False, tag="disk_changed"):
     stall_ns: int
 
 
+class DiskLoaded(msgspec.Struct, frozen=True, gc=False, tag="disk_loaded"):
+    """Others on the host use the disk: ``percent`` of its time for ``duration_ns``. ``kind``: backup, vm-io."""
+
+    kind: str
+    percent: int
+    duration_ns: int
+
+
+class DiskFaulted(msgspec.Struct, frozen=True, gc=False, tag="disk_faulted"):
+    """The disk fails from now on. ``fault``: full, io_error, stuck, slow (``factor`` times), lies."""
+
+    fault: str
+    factor: int
+
+
+class DiskMended(msgspec.Struct, frozen=True, gc=False, tag="disk_mended"):
+    """The disk works again; what waited for it is answered."""
+
+
+class DiskWrittenBack(msgspec.Struct, frozen=True, gc=False, tag="disk_written_back"):
+    """The kernel wrote out files that had been dirty for more than 30 s: what they held is durable now."""
+
+    files: tuple[str, ...]
+
+
 class LinkChanged(msgspec.Struct, frozen=True, tag="link_changed"):
     """The link from ``source`` to ``target`` is cut, or loses ``loss_percent`` of what is sent, from now on."""
 
@@ -222,6 +247,10 @@ WorldBody: TypeAlias = (
     | FsyncFinished
     | RingIdStored
     | DiskChanged
+    | DiskLoaded
+    | DiskFaulted
+    | DiskMended
+    | DiskWrittenBack
     | LinkChanged
     | WriteStarted
     | SystemCalled

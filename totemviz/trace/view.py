@@ -83,6 +83,9 @@ class NodeView(msgspec.Struct):
     waiting: int = 0
     disk: str = ""
     stalled_until_ns: int = -1
+    disk_trouble: str = ""
+    disk_load: str = ""
+    loaded_until_ns: int = -1
     fsync_since_ns: int = -1
     fsync_file: str = ""
     last_fsync_ns: int = -1
@@ -299,9 +302,28 @@ class ClusterView:
         node = self._node(event)
         node.fsync_since_ns = -1
         node.last_fsync_ns = body.took_ns
-        if body.process == "pmxcfs":
-            node.durable_version = node.version
-            self.journeys.synced(event)
+        if body.process == "pmxcfs" and node.disk_trouble != "lies":
+            self._durable(event, node)
+
+    def _durable(self, event: Event, node: NodeView) -> None:
+        node.durable_version = node.version
+        self.journeys.synced(event)
+
+    def _disk_loaded(self, event: Event, body: ev.DiskLoaded) -> None:
+        node = self._node(event)
+        node.disk_load = f"{body.kind} {body.percent} %"
+        node.loaded_until_ns = event.time_ns + body.duration_ns
+
+    def _disk_faulted(self, event: Event, body: ev.DiskFaulted) -> None:
+        self._node(event).disk_trouble = body.fault
+
+    def _disk_mended(self, event: Event, body: ev.DiskMended) -> None:
+        node = self._node(event)
+        node.disk_trouble, node.stalled_until_ns = "", -1
+
+    def _disk_written_back(self, event: Event, body: ev.DiskWrittenBack) -> None:
+        if any(name.endswith("-wal") for name in body.files):
+            self._durable(event, self._node(event))
 
     def _disk_changed(self, event: Event, body: ev.DiskChanged) -> None:
         node = self._node(event)
@@ -366,6 +388,10 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     ev.FsyncStarted: ClusterView._fsync_started,
     ev.FsyncFinished: ClusterView._fsync_finished,
     ev.DiskChanged: ClusterView._disk_changed,
+    ev.DiskLoaded: ClusterView._disk_loaded,
+    ev.DiskFaulted: ClusterView._disk_faulted,
+    ev.DiskMended: ClusterView._disk_mended,
+    ev.DiskWrittenBack: ClusterView._disk_written_back,
     ev.LinkChanged: ClusterView._link_changed,
     ev.WriteStarted: lambda view, event, body: view.journeys.write_started(event, body),
     ev.SystemCalled: lambda view, event, body: view.journeys.system_called(event, body),

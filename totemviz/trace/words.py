@@ -204,6 +204,22 @@ def _disk(body: ev.DiskChanged, node: str, _view: ClusterView) -> str:
     return f"{node}'s disk is now of kind {body.profile}"
 
 
+def _disk_loaded(body: ev.DiskLoaded, node: str, _view: ClusterView) -> str:
+    what = {"backup": "a backup", "vm-io": "the guests' disks"}.get(body.kind, body.kind)
+    return f"{what} on {node} takes {body.percent} % of its disk's time for {span(body.duration_ns)}"
+
+
+def _disk_faulted(body: ev.DiskFaulted, node: str, _view: ClusterView) -> str:
+    words = {
+        "full": "is full: what needs new space fails",
+        "io_error": "is broken: every write fails",
+        "stuck": "answers no sync any more",
+        "slow": f"is {body.factor} times slower now",
+        "lies": "acknowledges syncs it has not done",
+    }
+    return f"{node}'s disk {words.get(body.fault, body.fault)}"
+
+
 def _link(body: ev.LinkChanged, _node: str, view: ClusterView) -> str:
     link = f"the link from {who(view, body.source)} to {who(view, body.target)}"
     if body.cut:
@@ -361,6 +377,12 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.FsyncFinished: lambda body, node, view: f"{node}'s disk has {body.file} safe after {span(body.took_ns)}",
     ev.RingIdStored: lambda body, node, view: f"{node} writes ring sequence {body.seq} to its ring-id file",
     ev.DiskChanged: _disk,
+    ev.DiskLoaded: _disk_loaded,
+    ev.DiskFaulted: _disk_faulted,
+    ev.DiskMended: lambda body, node, view: f"{node}'s disk works again",
+    ev.DiskWrittenBack: lambda body, node, view: (
+        f"the kernel on {node} writes out what was dirty for 30 s: {', '.join(body.files)}"
+    ),
     ev.LinkChanged: _link,
     ev.WriteStarted: lambda body, node, view: (
         f"w{body.write}: a program on {node} begins to write /etc/pve/{body.path.removeprefix('/')} "

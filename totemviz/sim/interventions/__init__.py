@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from totemviz.sim.interventions.base import Intervention
 from totemviz.sim.interventions.datagrams import DropMessage, DropToken
-from totemviz.sim.interventions.disks import SetDisk, StallDisk
+from totemviz.sim.interventions.disks import DiskFault, LoadDisk, MendDisk, SetDisk, StallDisk
 from totemviz.sim.interventions.files import Delete, MakeDirectory, Rename, Write
 from totemviz.sim.interventions.hosts import Kill, Leave, Pause, PowerCut, Restart
 from totemviz.sim.interventions.links import Cut, CutOneWay, Delay, Duplicate, Heal, Loss
@@ -24,6 +24,9 @@ AnyIntervention: TypeAlias = (
     | Delete
     | StallDisk
     | SetDisk
+    | LoadDisk
+    | DiskFault
+    | MendDisk
     | Kill
     | PowerCut
     | Restart
@@ -45,6 +48,7 @@ __all__ = [
     "CutOneWay",
     "Delay",
     "Delete",
+    "DiskFault",
     "DropMessage",
     "DropToken",
     "Duplicate",
@@ -52,8 +56,10 @@ __all__ = [
     "Intervention",
     "Kill",
     "Leave",
+    "LoadDisk",
     "Loss",
     "MakeDirectory",
+    "MendDisk",
     "Pause",
     "PowerCut",
     "Rename",
