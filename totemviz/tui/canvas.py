@@ -20,6 +20,7 @@ class Canvas:
         self._dots: dict[tuple[int, int], int] = {}
         self._roles: dict[tuple[int, int], str] = {}
         self._text: dict[tuple[int, int], tuple[str, str]] = {}
+        self._shades: dict[tuple[int, int], str] = {}
 
     def dot(self, x: float, y: float, role: str) -> None:
         """Set one dot; outside the canvas nothing happens."""
@@ -44,6 +45,18 @@ class Canvas:
             x += cells
         return column
 
+    def line(self, start: tuple[float, float], end: tuple[float, float], role: str, share: float = 1.0) -> None:
+        """Draw a straight line between two dots, or its first part."""
+        (x1, y1), (x2, y2) = start, end
+        steps = max(1, int(max(abs(x2 - x1), abs(y2 - y1))))
+        for step in range(int(steps * share) + 1):
+            self.dot(x1 + (x2 - x1) * step / steps, y1 + (y2 - y1) * step / steps, role)
+
+    def shade(self, column: int, row: int, width: int, ground: str) -> None:
+        """Lay a ground under cells, whatever is drawn in them."""
+        for x in range(max(0, column), min(self.width, column + width)):
+            self._shades[x, row] = ground
+
     def is_free(self, column: int, row: int, width: int) -> bool:
         """Whether no text stands there yet."""
         return all((x, row) not in self._text for x in range(max(0, column), min(self.width, column + width)))
@@ -61,6 +74,8 @@ class Canvas:
                     text, role = chr(BRAILLE + self._dots[at]), self._roles[at]
                 else:
                     text, role = " ", PLAIN
+                if (ground := self._shades.get(at)) is not None:
+                    role = f"{role}{ground}"
                 if line and (line[-1][1] == role or not text):
                     line[-1] = (line[-1][0] + text, line[-1][1])
                 else:

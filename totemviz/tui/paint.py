@@ -17,6 +17,8 @@ Line: TypeAlias = list[Span]
 PLAIN, DIM, FAINT, HEAD = "plain", "dim", "faint", "head"
 TOKEN, TROUBLE, YOU, GOOD, CHANGED = "token", "trouble", "you", "good", "changed"
 NOW, KEY, CURSOR, CURSOR_DIM, CHOSEN = "now", "key", "cursor", "cursor-dim", "chosen"
+ON_CURSOR, ON_TROUBLE, ON_FORMING, ON_BLOCKED = "@cursor", "@trouble", "@forming", "@blocked"
+"""Grounds: added to a role, they say what lies under the text."""
 
 OPERATIONAL_MARK, GATHER_MARK, TOKEN_MARK, BLOCKED_MARK, DOWN_MARK = "○", "◌", "◆", "⏳", "✖"
 YES, PENDING, UNKNOWN_MARK = "✓", "·", "?"

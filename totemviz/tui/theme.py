@@ -75,8 +75,18 @@ _LOOKS: dict[str, tuple[str, str]] = {
     paint.CHOSEN: ("bold reverse #d5dae1", "bold reverse #20262e"),
 }
 
+# grounds that may lie under any role: (dark, light)
+_GROUNDS: dict[str, tuple[str, str]] = {
+    paint.ON_CURSOR: ("#222d3b", "#ece5d3"),
+    paint.ON_TROUBLE: ("#3d2226", "#f6d9d3"),
+    paint.ON_FORMING: ("#1d3142", "#d8e6f1"),
+    paint.ON_BLOCKED: ("#40341a", "#f3e3bd"),
+}
 
-@lru_cache(maxsize=64)
+
+@lru_cache(maxsize=128)
 def look(role: str, dark: bool) -> Style:
-    """The Rich style of a role."""
-    return Style.parse(_LOOKS[role][0 if dark else 1])
+    """The Rich style of a role, with a ground if one is added to it (``token@cursor``)."""
+    name, sign, ground = role.partition("@")
+    style = Style.parse(_LOOKS[name][0 if dark else 1])
+    return style + Style(bgcolor=_GROUNDS[sign + ground][0 if dark else 1]) if sign else style
