@@ -33,9 +33,10 @@ from totemviz.tui.panel import Panel
 from totemviz.tui.player import FRAMES_PER_SECOND, Player, time_of
 from totemviz.tui.ring import RingPanel
 from totemviz.tui.scrubber import Scrubber
+from totemviz.tui.spacetime import SpaceTime
 from totemviz.tui.stages import StagesPanel
 from totemviz.tui.strip import RingStrip
-from totemviz.tui.tabs import ELSEWHERE_WHEN_WIDE, TabBar, Tabs
+from totemviz.tui.tabs import ELSEWHERE_WHEN_WIDE, FIRST, TabBar, Tabs
 from totemviz.tui.theme import DARK, LIGHT
 from totemviz.tui.why import WhyPanel
 from totemviz.tui.writes import WritesPanel
@@ -97,7 +98,7 @@ class Cockpit(App[None]):
                 with Horizontal(id="lower"):
                     yield Tabs(id="tabs")
                     yield framed(WhyPanel(id="pinned"))
-            yield framed(EventList(id="side"))
+            yield framed(SpaceTime(id="side"))
             with Container(id="lesson"):
                 if self.lesson is not None:
                     yield self.lesson
@@ -327,11 +328,11 @@ class Cockpit(App[None]):
         self.choose(0 if self.chosen == message.nodeid else message.nodeid)
 
     def action_tab(self, page: str) -> None:
-        """Open a page of the tabs; in the widest layout events and causes have their own place."""
+        """Open a page of the tabs; in the widest layout some have their own place."""
         if self._is_wide and page in ELSEWHERE_WHEN_WIDE:
-            self.screen.query_one("#side" if page == "events" else "#pinned").focus()
+            self.screen.query_one("#side" if page == FIRST else "#pinned").focus()
         else:
-            self.screen.query_one(Tabs).open(page)
+            self.screen.query_one(Tabs).open(page).focus()
 
     def on_tab_bar_chosen(self, message: TabBar.Chosen) -> None:
         """A tab was clicked."""
@@ -339,7 +340,8 @@ class Cockpit(App[None]):
 
     def action_filter(self) -> None:
         """Ask what to look for."""
-        self.action_tab("events")
+        if self.query_one(Tabs).page != FIRST:
+            self.action_tab("events")
         box = self.query_one("#filter", Input)
         box.display = True
         box.focus()
@@ -353,12 +355,13 @@ class Cockpit(App[None]):
         """Keep the filter."""
         if event.input.id == "filter":
             event.input.display = bool(event.value)
-            self.query_one("#page-events").focus()
+            self.query_one(f"#page-{self.query_one(Tabs).page}").focus()
 
     def _filter(self, words: str) -> None:
         keep = matcher(words, self.session.cursor.view)
-        for name in ("#page-events", "#side"):
-            self.query_one(name, EventList).set_filter(keep)
+        self.query_one("#page-events", EventList).set_filter(keep)
+        for name in (f"#page-{FIRST}", "#side"):
+            self.query_one(name, SpaceTime).set_filter(keep)
         bar = self.query_one(TabBar)
         bar.filter_words = words.strip()
         bar.redraw()

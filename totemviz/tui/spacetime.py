@@ -141,7 +141,7 @@ class SpaceTime(Panel, can_focus=True):
             return Drawing([[(f" {text}", DIM)]])
         picture = _Picture(self._instants, self._zoom(), moment, self._lives, width, height - 1, self.looking)
         picture.draw(is_end and self.keep is None)
-        head = _head(moment, picture, self._zoom(), width)
+        head = _head(moment, picture, width)
         hits = [Hit(picture.columns[nodeid], 0, 4, "node", nodeid) for nodeid in nodes]
         return Drawing([head, *picture.lines()], (*hits, *picture.hits()))
 
@@ -187,9 +187,9 @@ def _slice(timeline: Timeline, index: EventIndex | None, centre: int, length: in
     return [timeline[index.event_id(i)] for i in range(low, high)], low == 0, high == len(index)
 
 
-def _head(moment: Moment, picture: _Picture, zoom: Zoom, width: int) -> Line:
+def _head(moment: Moment, picture: _Picture, width: int) -> Line:
     """The names of the columns."""
-    line: Line = [(f" zoom {zoom.value} (i o)"[: GUTTER - 1], DIM)]
+    line: Line = [(" i o zoom ", DIM), (f"{picture.zoom.value}", PLAIN)]
     for node in moment.nodes:
         room = picture.columns[node.info.nodeid] - line_width(line)
         line.append((" " * room, PLAIN))

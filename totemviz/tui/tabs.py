@@ -14,10 +14,19 @@ from totemviz.tui.inspector import Inspector
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import DIM, FAINT, HEAD, NOW, Drawing, Hit, Line, grouped, line_width
 from totemviz.tui.panel import Panel
+from totemviz.tui.spacetime import SpaceTime
 from totemviz.tui.why import WhyPanel
 
-ELSEWHERE_WHEN_WIDE = ("events", "why")
-PAGES = ("events", "log", "bytes", "why", "node")
+PAGES: dict[str, type[Panel]] = {
+    "space-time": SpaceTime,
+    "events": EventList,
+    "log": LogList,
+    "bytes": BytesPanel,
+    "why": WhyPanel,
+    "node": Inspector,
+}
+FIRST = "space-time"
+ELSEWHERE_WHEN_WIDE = (FIRST, "why")
 
 
 class TabBar(Panel):
@@ -32,7 +41,7 @@ class TabBar(Panel):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.page = "events"
+        self.page = FIRST
         self.filter_words = ""
         self.wide = False
 
@@ -55,7 +64,7 @@ class TabBar(Panel):
 
     def was_hit(self, hit: Hit) -> None:
         """Open the page under the mouse."""
-        self.post_message(self.Chosen(PAGES[hit.value]))
+        self.post_message(self.Chosen([*PAGES][hit.value]))
 
 
 class Tabs(Vertical):
@@ -64,12 +73,9 @@ class Tabs(Vertical):
     def compose(self) -> ComposeResult:  # noqa: D102
         yield TabBar(id="bar")
         yield Input(placeholder="kind, word or node letter; enter keeps it, esc shows all", id="filter", compact=True)
-        with ContentSwitcher(initial="page-events", id="pages"):
-            yield EventList(id="page-events")
-            yield LogList(id="page-log")
-            yield BytesPanel(id="page-bytes")
-            yield WhyPanel(id="page-why")
-            yield Inspector(id="page-node")
+        with ContentSwitcher(initial=f"page-{FIRST}", id="pages"):
+            for page, panel in PAGES.items():
+                yield panel(id=f"page-{page}")
 
     @property
     def page(self) -> str:
@@ -77,14 +83,14 @@ class Tabs(Vertical):
         return self.query_one(TabBar).page
 
     def set_wide(self, wide: bool) -> None:
-        """In the widest layout events and causes are always in sight, so the tabs offer the rest."""
+        """In the widest layout some pages are always in sight, so the tabs offer the rest."""
         bar = self.query_one(TabBar)
         if bar.wide != wide:
             bar.wide = wide
             if wide and bar.page in ELSEWHERE_WHEN_WIDE:
                 self.open("log")
             elif not wide:
-                self.open("events")
+                self.open(FIRST)
             bar.redraw()
 
     def open(self, page: str) -> Widget:
