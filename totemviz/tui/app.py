@@ -37,7 +37,7 @@ from totemviz.tui.spacetime import SpaceTime
 from totemviz.tui.stages import StagesPanel
 from totemviz.tui.strip import RingStrip
 from totemviz.tui.tabs import ELSEWHERE_WHEN_WIDE, FIRST, TabBar, Tabs
-from totemviz.tui.theme import DARK, LIGHT
+from totemviz.tui.theme import DARK, THEMES
 from totemviz.tui.why import WhyPanel
 from totemviz.tui.writes import WritesPanel
 
@@ -73,7 +73,7 @@ class Cockpit(App[None]):
         self._base: Screen[object] | None = None
         self._now_ns = 0
         self._quiet = True
-        for theme in (DARK, LIGHT):
+        for theme in THEMES:
             self.register_theme(theme)
         self.theme = DARK.name
 
@@ -378,8 +378,11 @@ class Cockpit(App[None]):
         self.refresh_panels()
 
     def action_theme(self) -> None:
-        """Dark or light."""
-        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+        """The next of our themes."""
+        names = [theme.name for theme in THEMES]
+        at = names.index(self.theme) if self.theme in names else -1
+        self.theme = names[(at + 1) % len(names)]
+        self._say(f"Theme: {self.theme}. {KEY_BY_ID['palette'].shown} has them all by name.")
 
     def action_lesson(self) -> None:
         """Show or hide the lesson."""

@@ -54,7 +54,7 @@ KEYS = (
     Key("node.back", "N", "N", "node(-1)", "choose the node before", LOOK),
     Key("filter", "slash", "/", "filter", "show only matching events", LOOK, "find"),
     Key("clear", "escape", "esc", "clear", "no filter, no chosen node", LOOK),
-    Key("theme", "t", "t", "theme", "dark or light", PROGRAM),
+    Key("theme", "t", "t", "theme", "next theme: dark, light, safe …", PROGRAM),
     Key("lesson", "L", "L", "lesson", "show or hide the lesson", PROGRAM),
     Key("palette", "ctrl+p", "^p", "command_palette", "everything, by name", PROGRAM, "all"),
     Key("help", "question_mark,f1", "?", "help", "all keys and signs", PROGRAM, "help"),

@@ -84,14 +84,14 @@ class Panel(Widget):
         """One row of the drawing."""
         width = self.size.width
         ground = self.visual_style.rich_style
-        if (theme := (self.app.theme, ground)) != self._drawn_theme:
+        if (drawn := (self.app.theme, ground)) != self._drawn_theme:
             self._strips.clear()
-            self._drawn_theme = theme
+            self._drawn_theme = drawn
         strip = self._strips.get(y)
         if strip is None or strip.cell_length != width:
-            dark = self.app.current_theme.dark
+            theme = self.app.current_theme
             line = self._row(self.drawing.lines, y) or []
-            segments = [Segment(text, ground + look(role, dark)) for text, role in line]
+            segments = [Segment(text, ground + look(role, theme)) for text, role in line]
             strip = Strip(segments).adjust_cell_length(width, ground)
             self._strips[y] = strip
         return strip
