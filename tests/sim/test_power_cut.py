@@ -21,7 +21,7 @@ WRITES = 200
 FIRST_S = 1.6
 EVERY_S = 0.004
 VICTIM = 3
-POINTS = 6
+POINTS = 2
 
 
 def world_of(model: HostModel, disk: str = "ssd-plp") -> World:

@@ -220,17 +220,22 @@ class Disk:
             operation.apply(files)
         self._vfs = DiskVfs(files, self._issue)
 
-    def crash(self, rng: Random | None = None) -> Disk:
-        """Cut the power: a new disk with what was durable. This one is closed.
+    def surviving(self, rng: Random | None = None) -> Files:
+        """What a power cut at this moment would leave: copies of the files.
 
         With ``rng`` the kernel was writing back at that moment: each unsynced operation is, by chance, lost, kept or
         (a write) torn between 512-byte sectors. A drive with power-loss protection tears nothing; it is modelled as
         keeping exactly what was synced.
         """
-        self.close()
         files = _copy(self._durable)
         if rng is not None and not self.profile.power_loss_protection:
             _write_back_some(self._unsynced, files, rng)
+        return files
+
+    def crash(self, rng: Random | None = None) -> Disk:
+        """Cut the power: a new disk with what is `surviving`, on the same device. This one is closed."""
+        self.close()
+        files = self.surviving(rng)
         self.device.power_cut()
         disk = Disk(self.profile, self._rng, files, self.device)
         disk.full, disk.io_error, disk.lies = self.full, self.io_error, self.lies
