@@ -21,8 +21,7 @@ from totemviz.trace.view import ClusterView
 def state(view: ClusterView) -> dict[str, object]:
     """Everything a view says, down to the journeys."""
     hidden = {"journeys", "nodes"}
-    said: dict[str, object] = {key: value for key, value in vars(view).items() if key not in hidden}
-    said["visit"] = repr(view.visit)
+    said: dict[str, object] = {key: repr(value) for key, value in vars(view).items() if key not in hidden}
     said["nodes"] = repr(view.nodes)
     said["journeys"] = repr({key: value for key, value in vars(view.journeys).items() if key != "_own"})
     return said

@@ -14,5 +14,5 @@ One module stands apart: ``measure`` times this machine's own disk, with a real 
 
 Nothing else here may depend on the wall clock, on hash order or on unseeded chance: same scenario, same bytes. A
 scenario plus the interventions with their positions is therefore a complete save file (``scenario``), and changing the
-past is running it again (``session``), which is what the cockpit and the lessons talk to.
+past is running it again, on a branch (``branches``). The cockpit and the lessons talk to a ``session``.
 """

@@ -8,14 +8,18 @@ from typing import Any
 
 
 class Scheduler:
-    """Runs actions in order of virtual time; ``now_ns`` moves only when an action is taken."""
+    """Runs actions in order of virtual time; ``now_ns`` moves only when an action is taken.
 
-    __slots__ = ("_heap", "_number", "now_ns")
+    ``steps`` counts the actions taken.
+    """
+
+    __slots__ = ("_heap", "_number", "now_ns", "steps")
 
     def __init__(self) -> None:
         self.now_ns = 0
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._number = 0
+        self.steps = 0
 
     def at(self, time_ns: int, action: Callable[..., None], *args: Any) -> None:
         """Run ``action(*args)`` at ``time_ns``, which must not lie in the past."""
@@ -36,6 +40,7 @@ class Scheduler:
         """Take the next action; False if there is none."""
         if not self._heap:
             return False
+        self.steps += 1
         self.now_ns, _, action, args = heapq.heappop(self._heap)
         action(*args)
         return True

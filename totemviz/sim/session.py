@@ -1,4 +1,4 @@
-"""A session: one timeline somebody looks at, with a cursor, and what makes the timeline longer if anything does.
+"""A session: a timeline somebody looks at, with a cursor, and what makes it longer if anything does.
 
 The cockpit and the lessons talk to a ``Session`` only; a simulation and a recording differ in whether it can grow and
 be intervened in.
@@ -9,19 +9,25 @@ from __future__ import annotations
 import msgspec
 
 from totemviz.corosync.conf import CorosyncConf
+from totemviz.sim.branches import Branch, Family
 from totemviz.sim.interventions import AnyIntervention
 from totemviz.sim.scenario import Scenario, check_intervention
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import SECOND
 from totemviz.sim.world import World
 from totemviz.trace.cursor import Cursor, Step
+from totemviz.trace.stops import Halt, Stops
 from totemviz.trace.timeline import Timeline
+from totemviz.trace.watch import Watch
 
 LOOK_AHEAD_NS = 120 * SECOND
 """How far a step may let the world run before it gives up finding what it was asked for."""
 
 WARM_NS = 2 * SECOND
 """By then three nodes have booted and pmxcfs is in sync on all of them."""
+
+FAR_STEPS = (Step.ROTATION, Step.DELIVERED, Step.MEMBERSHIP, Step.EVENTFUL)
+"""Steps on whose way a stop is heeded; a shorter one is asked for event by event anyway."""
 
 
 class Session:
@@ -32,18 +38,27 @@ class Session:
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
         self.cursor = Cursor(timeline)
+        self.stops = Stops()
+        self.halt: Halt | None = None
         self._clock = (self.cursor.position, 0)
 
+    # ----------------------------------------------------------------------------------------------------------- time
+
     def forward(self, step: Step) -> bool:
-        """Move the cursor to where the next such step ends; False if there is none."""
+        """Move the cursor to where the next such step ends; False if there is none.
+
+        On a far way a stop may hold it earlier: then ``halt`` says why.
+        """
+        self.halt = None
         found = self.cursor.find(step)
         if found is None:
             return False
-        self.cursor.move_to(found)
+        self._go(found, heed=step in FAR_STEPS)
         return True
 
     def back(self, step: Step) -> bool:
         """Move the cursor to where the previous such step ended; False if there was none."""
+        self.halt = None
         found = self.cursor.find(step, backward=True)
         if found is None:
             return False
@@ -51,17 +66,41 @@ class Session:
         return True
 
     def advance(self, duration_ns: int) -> bool:
-        """Let virtual time pass from the cursor; False at the end of the timeline."""
+        """Let virtual time pass from the cursor; False at the timeline's end or where a stop held it (``halt``)."""
+        self.halt = None
         until_ns = self.cursor_time_ns + duration_ns
-        self.cursor.seek_time(until_ns)
+        if self._go(self.timeline.position_at(until_ns), until_ns, heed=True):
+            return False
         self._clock = (self.cursor.position, until_ns)
         return not self.cursor.at_end
+
+    def retreat(self, duration_ns: int) -> bool:
+        """Go back by so much virtual time; False at the beginning."""
+        self.halt = None
+        until_ns = max(0, self.cursor_time_ns - duration_ns)
+        self.cursor.seek_time(until_ns)
+        self._clock = (self.cursor.position, until_ns)
+        return until_ns > 0
 
     @property
     def cursor_time_ns(self) -> int:
         """Virtual time at the cursor: also between two events, while nothing happens."""
         position, time_ns = self._clock
         return time_ns if position == self.cursor.position else self.cursor.view.time_ns
+
+    def _go(self, target: int, until_ns: int | None = None, *, heed: bool) -> bool:
+        """Move the cursor forward, up to ``until_ns`` after the last event; True if a stop held it on the way."""
+        if not heed or not self.stops.active:
+            self.cursor.move_to(target)
+            return False
+        begin_ns = self.cursor_time_ns
+        self.halt = self.stops.walk(self.cursor, target, begin_ns, until_ns)
+        if self.halt is None:
+            return False
+        self._clock = (self.cursor.position, self.halt.time_ns)
+        return True
+
+    # ---------------------------------------------------------------------------------------------------- changing it
 
     def intervene(self, intervention: AnyIntervention) -> None:
         """Do something to the cluster at the cursor. Raises RuntimeError where nothing can be done (recordings)."""
@@ -72,16 +111,28 @@ class Simulation(Session):
     """A run that goes on as far as somebody looks, and can be changed.
 
     Changing the past opens a branch: the run up to the cursor is made again (it is deterministic, so it is the same)
-    and goes on from there; what was its future is left behind.
+    and goes on from there; the run it began in stays as it was.
     """
 
     can_intervene = True
 
     def __init__(self, scenario: Scenario, conf: CorosyncConf) -> None:
-        self.scenario = scenario
         self.conf = conf
-        self.world = World(scenario, conf)
-        super().__init__(self.world.timeline)
+        self.family = Family(Branch("main", conf, scenario))
+        super().__init__(self.family.current.timeline)
+        self.cursor = self.family.current.cursor
+        self.watch = Watch()
+        self._undone: list[tuple[Branch, int]] = []
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario the branch on screen began with."""
+        return self.family.current.scenario
+
+    @property
+    def world(self) -> World:
+        """The world at the end of the branch on screen."""
+        return self.family.current.world
 
     def warm_up(self) -> None:
         """Begin with a cluster that is up: after its boot, at a token visit, but before the first intervention."""
@@ -92,9 +143,13 @@ class Simulation(Session):
         self.cursor.move_to(len(self.timeline) - 1)
         self.back(Step.HOP)
 
+    # ----------------------------------------------------------------------------------------------------------- time
+
     def forward(self, step: Step) -> bool:
         """Move on to where the next such step ends, letting the world run as far as needed."""
+        heed = step in FAR_STEPS
         if super().forward(step):
+            self._judge(heed)
             return True
         world, wanted = self.world, self.cursor.predicate(step)
         limit_ns = world.now_ns + LOOK_AHEAD_NS
@@ -102,52 +157,166 @@ class Simulation(Session):
         while (next_ns := world.next_ns) is not None and next_ns <= limit_ns and world.step():
             for index in range(looked_at, len(self.timeline)):
                 if wanted(self.timeline[index]):
-                    self.cursor.move_to(index)
+                    self._go(index, heed=heed)
+                    self._judge(heed)
                     return True
+            if heed and self._is_held():
+                return True
             looked_at = len(self.timeline)
         return False
 
     def advance(self, duration_ns: int) -> bool:
-        """Let virtual time pass from the cursor, letting the world run as far as needed."""
-        self.world.run_until(self.cursor_time_ns + duration_ns)
-        super().advance(duration_ns)
-        return True
+        """Let virtual time pass from the cursor, letting the world run as far as needed; False where it was held."""
+        world, until_ns = self.world, self.cursor_time_ns + duration_ns
+        if self.stops.active and self.cursor.at_end:
+            self.halt = None
+            while (next_ns := world.next_ns) is not None and next_ns <= until_ns and world.step():
+                if self._is_held():
+                    return False
+        world.run_until(until_ns)
+        super().advance(max(0, until_ns - self.cursor_time_ns))
+        self._judge(True)
+        return self.halt is None
+
+    def _is_held(self) -> bool:
+        """Look at what the world has just added; True if a stop holds the cursor there."""
+        return self.stops.active and not self.cursor.at_end and self._go(len(self.timeline) - 1, heed=True)
+
+    def _judge(self, heed: bool) -> None:
+        """Check the invariants up to the cursor, as far as there is time; a violation that is new holds the run."""
+        if not heed or not self.stops.check_invariants or self.halt is not None:
+            return
+        violation = self.watch.look(self.timeline, self.cursor.position)
+        if violation is not None:
+            self.cursor.move_to(violation.event_id)
+            self.halt = Halt(f"invariant {violation.invariant} is false: {violation.why}", self.cursor.view.time_ns)
+
+    # ------------------------------------------------------------------------------------------------------- branches
+
+    def switch(self, branch: Branch) -> None:
+        """Look at another branch, at the place it was left."""
+        self.family.switch(branch)
+        self._look_at_current()
+
+    def _look_at_current(self) -> None:
+        branch = self.family.current
+        self.timeline, self.cursor = branch.timeline, branch.cursor
+        self._clock = (self.cursor.position, self.cursor.view.time_ns)
+        self.halt = None
+
+    def branch_off(self, name: str, *, before: int | None = None) -> Branch:
+        """Open a branch at the cursor, or just before an event, and look at it."""
+        position = self.cursor.position if before is None else before - 1
+        now_ns = self.cursor_time_ns if before is None else 0
+        parent = self.family.current
+        branch = Branch.forked(name, parent, self.scenario_until(position), position)
+        if now_ns > branch.cursor.view.time_ns and branch.cursor.at_end:
+            branch.world.run_until(now_ns)
+        self.family.add(branch)
+        self._look_at_current()
+        return branch
 
     def intervene(self, intervention: AnyIntervention) -> None:
-        """Do something at the cursor; in the past this opens a branch.
+        """Do something at the cursor; in the past this opens a branch named after it.
 
         Raises ValueError, one line with the mend, if it cannot be done in this cluster.
         """
-        problem = check_intervention(intervention, [node.nodeid for node in self.conf.nodes])
+        problem = check_intervention(intervention, self.world.nodeids)
         if problem is not None:
             raise ValueError(problem[1])
         if not self.cursor.at_end:
-            self._replay(self.scenario_until(self.cursor.position), self.cursor.position)
+            self.branch_off(intervention.text)
+        self._undone.clear()
         self.world.intervene(intervention)
         self.cursor.move_to(len(self.timeline) - 1)
 
+    def undo(self) -> str:
+        """Go to the moment before the last thing that was done before the cursor, on a branch where it was not done.
+
+        Returns what is undone, in words. Raises ValueError if nothing was done.
+        """
+        before = [done for done in self.world.done if done.intervention.after_event < self.cursor.position]
+        if not before:
+            raise ValueError("nothing was done to the cluster before this moment")
+        last = before[-1].intervention
+        here = self.family.current
+        self._undone.append((here, self.cursor.position))
+        if here.parent is not None and here.forked_at == last.after_event and not before[-1].scripted:
+            self.switch(here.parent)
+            self.cursor.move_to(last.after_event)
+        else:
+            self._without(f"without: {last.text}", last.after_event, keep_later=False)
+        self._clock = (self.cursor.position, self.cursor.view.time_ns)
+        return last.text
+
+    def redo(self) -> None:
+        """Return to where the last ``undo`` was asked for. Raises ValueError if there was none."""
+        if not self._undone:
+            raise ValueError("nothing was undone since the last change")
+        branch, position = self._undone.pop()
+        self.switch(branch)
+        self.cursor.move_to(position)
+
+    def without(self, event_id: int) -> Branch:
+        """The same run up to the same time without the intervention that wrote this event; on a branch, on screen.
+
+        What was done later is done again, at its time. Raises ValueError if the event is no intervention.
+        """
+        done = next((d for d in self.world.done if d.intervention.after_event == event_id - 1), None)
+        if done is None:
+            raise ValueError(f"event {event_id} is not something that was done to the cluster")
+        end_ns = self.cursor_time_ns
+        branch = self._without(f"without: {done.intervention.text}", event_id - 1, keep_later=True)
+        self.world.run_until(end_ns)
+        self.cursor.seek_time(end_ns)
+        self._clock = (self.cursor.position, end_ns)
+        return branch
+
+    def _without(self, name: str, position: int, *, keep_later: bool) -> Branch:
+        """A branch that is the same up to the event ``position``, and where what was done just after it is not."""
+        world = self.world
+        index = next(i for i, done in enumerate(world.done) if done.intervention.after_event == position)
+        scripted = sum(done.scripted for done in world.done[: index + 1])
+        given = [done.intervention for done in world.done[index + 1 :] if keep_later and not done.scripted]
+        later = tuple(action.loosened() for action in (*given, *world.script[scripted:]))
+        before = tuple(done.intervention for done in world.done[:index])
+        scenario = msgspec.structs.replace(self.scenario, interventions=(*before, *later))
+        branch = Branch.forked(name, self.family.current, scenario, position)
+        self.family.add(branch)
+        self._look_at_current()
+        return branch
+
     def scenario_until(self, position: int) -> Scenario:
         """The scenario with everything that was done up to an event, so that running it gives the same run."""
-        before = [done for done in self.world.done if done.intervention.after_event < position]
-        scripted = sum(done.scripted for done in before)
-        interventions = (*(done.intervention for done in before), *self.world.script[scripted:])
-        return msgspec.structs.replace(self.scenario, interventions=interventions)
+        return self.world.scenario_until(position)
 
     def saved(self) -> Scenario:
-        """The scenario that gives this run again."""
+        """The scenario that gives the run on screen again."""
         return self.scenario_until(len(self.timeline))
 
     def with_host_model(self, model: HostModel) -> Simulation:
         """The same cluster with the same interventions under another host model, from the beginning."""
-        interventions = tuple(msgspec.structs.replace(action, after_event=-1) for action in self.saved().interventions)
-        scenario = msgspec.structs.replace(self.scenario, host_model=model, interventions=interventions)
-        return Simulation(scenario, self.conf)
+        return Simulation(self._under(model), self.conf)
+
+    def branch_under(self, model: HostModel) -> Branch:
+        """As ``with_host_model``, as a branch of its own in this session, up to the same time; on screen."""
+        end_ns = self.cursor_time_ns
+        branch = Branch(f"{model.value} model", self.conf, self._under(model), self.family.current)
+        self.family.add(branch)
+        branch.world.run_until(end_ns)
+        self._look_at_current()
+        self.cursor.seek_time(end_ns)
+        self._clock = (self.cursor.position, end_ns)
+        return branch
+
+    def _under(self, model: HostModel) -> Scenario:
+        interventions = tuple(action.loosened() for action in self.saved().interventions)
+        return msgspec.structs.replace(self.scenario, host_model=model, interventions=interventions)
 
     def _replay(self, scenario: Scenario, position: int) -> None:
-        self.scenario = scenario
-        self.world = World(scenario, self.conf)
-        self.timeline = self.world.timeline
-        while len(self.timeline) <= position and self.world.step():
-            pass
-        self.cursor = Cursor(self.timeline)
-        self.cursor.move_to(position)
+        """Make the run again up to an event, in the place of the one on screen."""
+        here = self.family.current
+        branch = Branch.forked(here.name, here, scenario, position)
+        branch.parent, branch.forked_at = here.parent, here.forked_at
+        self.family.replace(here, branch)
+        self._look_at_current()

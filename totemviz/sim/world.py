@@ -7,6 +7,7 @@ seed (``network/1→3``, ``disk/2``), so touching one thing does not reshuffle a
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -63,7 +64,7 @@ class World:
         """Why the run ended early, one line, if events became a storm."""
         self._calm_ns = self._calm_events = 0
         self._stop_type = ev.BODY_BY_KIND.get(scenario.stop_on)
-        self.script = tuple(sorted(scenario.interventions, key=lambda item: (item.at, item.after_event)))
+        self.script = tuple(sorted(scenario.interventions, key=_turn))
         self.script_done = 0
         self.done: list[Done] = []
         self.obstacles: dict[RingId, int] = {}
@@ -150,7 +151,10 @@ class World:
         next_ns = self.scheduler.next_ns
         if self.script_done < len(self.script):
             first = self.script[self.script_done]
-            due = self.events > first.after_event if first.after_event >= 0 else next_ns is None or first.at <= next_ns
+            if first.after_step >= 0:
+                due = self.scheduler.steps >= first.after_step or next_ns is None
+            else:
+                due = next_ns is None or first.at <= next_ns
             if due:
                 self.script_done += 1
                 self.scheduler.now_ns = max(self.now_ns, int(first.at))
@@ -235,18 +239,38 @@ class World:
 
     # -------------------------------------------------------------------------------------------------- interventions
 
+    @property
+    def nodeids(self) -> list[int]:
+        """All nodes, by node id."""
+        return list(self.hosts)
+
+    def scenario_until(self, position: int) -> Scenario:
+        """The scenario with everything that was done up to an event, so that running it gives the same run."""
+        before = [done for done in self.done if done.intervention.after_event < position]
+        scripted = sum(done.scripted for done in before)
+        interventions = (*(done.intervention for done in before), *self.script[scripted:])
+        return msgspec.structs.replace(self.scenario, interventions=interventions)
+
     def intervene(self, intervention: do.AnyIntervention) -> None:
         """Do something now; it is remembered with its exact position, so that a replay does it at the same place."""
         self._do(intervention, scripted=False)
 
     def _do(self, intervention: do.AnyIntervention, *, scripted: bool) -> None:
         position = self.events - 1
-        placed = msgspec.structs.replace(intervention, at=Duration(self.now_ns), after_event=position)
+        placed = msgspec.structs.replace(
+            intervention, at=Duration(self.now_ns), after_event=position, after_step=self.scheduler.steps
+        )
         self.done.append(Done(placed, scripted))
         nodeid = getattr(intervention, "node", ev.WORLD)
         action = intervention.__struct_config__.tag
         event = self.record(nodeid, ev.NO_CAUSE, ev.Intervened(str(action), intervention.text))
         DO[type(intervention)](self, intervention, event)
+
+
+def _turn(intervention: do.AnyIntervention) -> tuple[int, float]:
+    """Order in which interventions take place: by time; at one time those with an exact place come first."""
+    exact = intervention.after_step >= 0
+    return int(intervention.at), intervention.after_event if exact else math.inf
 
 
 def _letter(index: int) -> str:

@@ -9,6 +9,8 @@ is moving the cursor.
     timeline     the list, its file form (JSON lines) and its digest
     view         the cluster after an event (journeys: its writes)
     cursor       going anywhere (deliveries: where a message had reached everybody)
+    conditions   a small language over the view (condition_words: its words), for stops: where a run is held
+    watch        the invariants, checked while a run grows
     words        an event, and a situation, as a plain sentence
     transcript   a run as text, one event a line; summary: a run in figures
     capture      files of real traffic → UDP datagrams; recorded (and recorded_*): datagrams → a timeline

@@ -13,6 +13,7 @@ from enum import StrEnum
 from totemviz.totem import effects as totem
 from totemviz.trace.deliveries import Deliveries
 from totemviz.trace.events import Event
+from totemviz.trace.idle import is_idle
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.view import ClusterView
 
@@ -29,6 +30,7 @@ class Step(StrEnum):
     ROTATION = "rotation"
     DELIVERED = "message delivered everywhere"
     MEMBERSHIP = "membership change"
+    EVENTFUL = "end of the idle rounds"
 
 
 STAGE_TYPES = (totem.TokenReceived, totem.RetransmitChecked, totem.MessagesMulticast, totem.TokenPassed)
@@ -135,6 +137,8 @@ class Cursor:
             return lambda event: isinstance(event.body, totem.TokenReceived)
         if step is Step.MEMBERSHIP:
             return lambda event: isinstance(event.body, totem.MembershipInstalled)
+        if step is Step.EVENTFUL:
+            return lambda event: not is_idle(event)
         if step is Step.DELIVERED:
             deliveries = self._deliveries
             return lambda event: deliveries.includes(self.timeline, event.id)

@@ -1,8 +1,8 @@
 """What a person can do to a cluster: typed commands, with the moment they take effect.
 
 Scenario + interventions is the whole save file. In a scenario's TOML each is a table ``[[interventions]]`` whose
-``action`` names the struct; ``at`` is the virtual time, ``after_event`` (written when a run is saved) the exact
-position in the timeline. One file per subject: ``files``, ``disks``, ``hosts``, ``links``, ``datagrams``; what each
+``action`` names the struct; ``at`` is the virtual time; ``after_event`` and ``after_step``, written when a run is
+saved, are the exact place. One file per subject: ``files``, ``disks``, ``hosts``, ``links``, ``datagrams``; what each
 does to the world is in ``totemviz.sim.doing``.
 """
 

@@ -1,0 +1,220 @@
+"""Branches: the past is changed on a branch, what is shared is shared, and every way back leads where it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.trace.test_cursor import state
+from totemviz.sim import branches as branches_module
+from totemviz.sim.interventions import Cut, Heal, Kill, Pause, Restart, StallDisk, Write
+from totemviz.sim.scenario import Scenario, cluster_conf
+from totemviz.sim.session import Simulation
+from totemviz.sim.threads import HostModel
+from totemviz.sim.units import MS, SECOND, Duration
+from totemviz.trace import events as ev
+from totemviz.trace.conditions import compile_condition
+from totemviz.trace.cursor import Step
+
+
+def opened(scenario: Scenario | None = None) -> Simulation:
+    scenario = scenario or Scenario()
+    return Simulation(scenario, cluster_conf(scenario, "test", Path()))
+
+
+def done(session: Simulation) -> list[str]:
+    return [event.body.text for event in session.timeline if isinstance(event.body, ev.Intervened)]
+
+
+def fresh_digest(session: Simulation) -> str:
+    again = opened(session.saved())
+    while len(again.timeline) < len(session.timeline):
+        assert again.world.step()
+    return again.timeline.digest()
+
+
+def test_the_past_is_changed_on_a_branch_of_that_name() -> None:
+    session = opened()
+    session.advance(4 * SECOND)
+    main, digest, events = session.timeline, session.timeline.digest(), len(session.timeline)
+    session.retreat(1500 * MS)
+    position = session.cursor.position
+    session.intervene(Kill(node=2))
+    branch = session.family.current
+    assert branch.name == "kill corosync and pmxcfs on node 2"
+    assert branch.parent is session.family.named("main")
+    assert position <= branch.forked_at < events
+    assert all(a is b for a, b in zip(session.timeline[: position + 1], main[: position + 1], strict=True))
+    assert session.timeline[branch.forked_at + 1].time_ns == 2500 * MS
+    session.advance(5 * SECOND)
+    assert session.timeline.digest() == fresh_digest(session)
+    session.switch(session.family.named("main"))
+    assert session.timeline is main
+    assert main.digest() == digest
+
+
+def test_a_branch_that_slept_goes_on_as_if_it_had_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(branches_module, "WORLDS_KEPT", 1)
+    session, awake = opened(), opened()
+    for each in (session, awake):
+        each.advance(3 * SECOND)
+        each.intervene(Write(node=1))
+        each.advance(700 * MS)
+    session.back(Step.HOP)
+    session.intervene(Kill(node=3))
+    main = session.family.named("main")
+    assert not main.awake
+    session.switch(main)
+    session.cursor.move_to(len(session.timeline) - 1)
+    for each in (session, awake):
+        each.intervene(StallDisk(node=2, duration=Duration(SECOND)))
+        each.advance(2 * SECOND)
+    assert session.timeline.digest() == awake.timeline.digest()
+
+
+def test_undo_and_redo() -> None:
+    session = opened()
+    with pytest.raises(ValueError, match="nothing was done"):
+        session.undo()
+    session.advance(3 * SECOND)
+    session.intervene(Write(node=1))
+    session.advance(SECOND)
+    session.intervene(Kill(node=2))
+    session.advance(SECOND)
+    there = (session.family.current, session.cursor.position)
+    assert session.undo().startswith("kill")
+    assert done(session) == ["write /etc/pve/qemu-server/100.conf on node 1"]
+    assert session.cursor_time_ns == pytest.approx(4 * SECOND, abs=200 * MS)
+    assert session.undo().startswith("write")
+    assert done(session) == []
+    session.advance(5 * SECOND)
+    assert done(session) == []
+    session.redo()
+    session.redo()
+    assert (session.family.current, session.cursor.position) == there
+    with pytest.raises(ValueError, match="nothing was undone"):
+        session.redo()
+
+
+def test_undo_of_a_branch_returns_to_its_parent() -> None:
+    session = opened()
+    session.advance(4 * SECOND)
+    session.retreat(SECOND)
+    session.intervene(Kill(node=2))
+    session.advance(SECOND)
+    session.undo()
+    assert session.family.current.name == "main"
+    assert session.cursor.view.time_ns <= 3 * SECOND
+
+
+def test_what_if_not_keeps_what_was_done_besides() -> None:
+    session = opened(Scenario(interventions=(Write(node=1, path="a", at=Duration(7 * SECOND)),)))
+    session.advance(3 * SECOND)
+    session.intervene(Cut(nodes=(3,)))
+    cut = session.cursor.view.event_id
+    cut = next(event.id for event in session.timeline if isinstance(event.body, ev.Intervened))
+    session.advance(2 * SECOND)
+    session.intervene(Pause(node=1, duration=Duration(100 * MS)))
+    session.advance(5 * SECOND)
+    session.without(cut)
+    assert session.cursor_time_ns == 10 * SECOND
+    assert [text.split()[0] for text in done(session)] == ["stop", "write"]
+    assert not session.cursor.view.cut_links
+    assert session.timeline.digest() == fresh_digest(session)
+    with pytest.raises(ValueError, match="not something that was done"):
+        session.without(5)
+
+
+def test_the_other_host_model_is_a_branch() -> None:
+    session = opened()
+    session.advance(3 * SECOND)
+    session.branch_under(HostModel.MEASURED)
+    assert session.scenario.host_model is HostModel.MEASURED
+    assert session.cursor_time_ns == 3 * SECOND
+    assert session.family.current.forked_at == -1
+
+
+def test_back_and_forward_again_is_the_same_everywhere() -> None:
+    """Any way through branches and times leads to the same views and digests."""
+    session = opened()
+    chance = Random(11)
+    session.advance(2 * SECOND)
+    session.intervene(Write(node=1))
+    session.advance(SECOND)
+    session.back(Step.MEMBERSHIP)
+    for action in (Kill(node=3), Cut(nodes=(1,)), Restart(node=3), Heal()):
+        session.retreat(chance.randrange(400) * MS)
+        session.intervene(action)
+        session.advance(1200 * MS)
+    known = {}
+    for branch in list(session.family):
+        session.switch(branch)
+        marks = sorted(chance.sample(range(len(session.timeline)), 6))
+        seen = []
+        for mark in marks:
+            session.cursor.move_to(mark)
+            seen.append(state(session.cursor.view))
+        known[branch.name] = (session.timeline.digest(), marks, seen)
+    assert len(known) >= 4
+    for name in chance.sample(sorted(known), len(known)):
+        session.switch(session.family.named(name))
+        digest, marks, seen = known[name]
+        assert session.timeline.digest() == digest
+        for index in chance.sample(range(len(marks)), len(marks)):
+            session.cursor.move_to(marks[index])
+            assert state(session.cursor.view) == seen[index]
+            for step in (Step.EVENT, Step.EVENT, Step.STAGE):
+                session.back(step)
+            session.cursor.move_to(marks[index])
+            assert state(session.cursor.view) == seen[index]
+
+
+@pytest.mark.parametrize(("step", "most"), [(Step.EVENT, 600), (Step.STAGE, 10**6), (Step.MEMBERSHIP, 10**6)])
+def test_n_steps_back_and_n_forward(step: Step, most: int) -> None:
+    session = opened()
+    session.advance(1100 * MS)
+    session.intervene(Write(node=2))
+    session.advance(300 * MS)
+    session.back(step)
+    before, end = state(session.cursor.view), session.cursor.position
+    steps = 0
+    while steps < most and session.back(step):
+        steps += 1
+    assert steps == most or session.cursor.find(step, backward=True) is None
+    for _ in range(steps):
+        assert session.forward(step)
+    assert session.cursor.position == end
+    assert state(session.cursor.view) == before
+
+
+def test_a_stop_holds_the_world_itself() -> None:
+    """So that doing something at a stop does not need a branch."""
+    session = opened()
+    session.advance(2 * SECOND)
+    nodes = [node.info for node in session.cursor.view.nodes.values()]
+    session.stops.add(compile_condition("write_started", nodes))
+    session.intervene(Write(node=1, count=3, every=Duration(SECOND)))
+    assert not session.advance(10 * SECOND)
+    assert session.halt is not None and session.halt.why == "write_started"
+    assert isinstance(session.cursor.event.body, ev.WriteStarted)  # type: ignore[union-attr]
+    assert session.timeline[-1].time_ns == session.cursor.view.time_ns
+    held = 1
+    while not session.advance(10 * SECOND):
+        held += 1
+    assert held == 3
+
+
+def test_a_stop_holds_a_far_step_and_a_violation_holds_a_run() -> None:
+    session = opened()
+    session.advance(2 * SECOND)
+    nodes = [node.info for node in session.cursor.view.nodes.values()]
+    stop = session.stops.add(compile_condition("token.age > 2s", nodes))
+    session.intervene(Kill(node=2))
+    assert session.forward(Step.MEMBERSHIP)
+    assert session.halt is not None and session.cursor_time_ns == session.halt.time_ns
+    stop.enabled = False
+    assert session.forward(Step.MEMBERSHIP)
+    assert session.halt is None
+    assert session.cursor.view.nodes[1].members == (1, 3) or session.cursor.view.nodes[3].members == (1, 3)

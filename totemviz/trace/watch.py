@@ -1,0 +1,42 @@
+"""The invariants, checked while a run grows."""
+
+from __future__ import annotations
+
+from totemviz.trace.checks import Checker, Violation, unexpected
+from totemviz.trace.timeline import Timeline
+
+BUDGET_EVENTS = 20_000
+"""Events looked at in one go: about 130 ms of work at worst; what is left over is caught up with at the next call."""
+
+
+class Watch:
+    """Feeds a checker with what it has not seen, and tells of each new violation once.
+
+    Failures that the faithful machine is known for are kept to itself (``checks.unexpected``). When the timeline is
+    another one (a branch), the checker starts over.
+    """
+
+    def __init__(self) -> None:
+        self._timeline: Timeline | None = None
+        self._checker = Checker()
+        self._seen = 0
+        self._told = 0
+        self.violations: list[Violation] = []
+
+    def look(self, timeline: Timeline, position: int, budget: int = BUDGET_EVENTS) -> Violation | None:
+        """Check the events up to ``position``, ``budget`` of them at most; returns the first new violation."""
+        if timeline is not self._timeline:
+            self.__init__()  # type: ignore[misc]
+            self._timeline = timeline
+        last = min(position + 1, self._seen + budget, len(timeline))
+        for index in range(self._seen, last):
+            self.violations += self._checker.feed(timeline[index])
+        self._seen = max(self._seen, last)
+        told, found = self._told, unexpected(self.violations)
+        self._told = len(found)
+        return found[told] if len(found) > told else None
+
+    @property
+    def behind(self) -> int:
+        """Events not looked at yet."""
+        return len(self._timeline) - self._seen if self._timeline is not None else 0
