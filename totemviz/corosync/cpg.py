@@ -15,7 +15,7 @@ from enum import IntEnum
 import msgspec
 
 from totemviz.corosync import layouts
-from totemviz.corosync.effects import ConfchgReason, CpgConfchg, CpgDelivered, CpgError, CpgMember
+from totemviz.corosync.effects import ConfchgReason, CpgConfchg, CpgDelivered, CpgError, CpgMember, CpgPartDelivered
 from totemviz.corosync.service import Core
 from totemviz.corosync.wire import (
     CPG,
@@ -24,6 +24,7 @@ from totemviz.corosync.wire import (
     DownList,
     JoinEntry,
     JoinList,
+    PartialMcast,
     ProcJoin,
     ProcLeave,
     ServiceMessage,
@@ -41,12 +42,14 @@ class ConnectionState(IntEnum):
 
 
 class Connection(msgspec.Struct):
-    """One client's connection."""
+    """One client's connection; ``transitions`` counts the configuration changes it was told of."""
 
     client: int
     pid: int = 0
     group: bytes = b""
     state: ConnectionState = ConnectionState.UNJOINED
+    transitions: int = 0
+    transitions_at_first_part: int = 0
 
 
 class Process(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -58,6 +61,8 @@ class Process(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False
 
 
 MCAST_HEADER_SIZE = layouts.MCAST.size
+PARTIAL_HEADER_SIZE = layouts.PARTIAL.size
+FIRST_PART = 1
 REASONS = frozenset(map(int, ConfchgReason))
 RECEIVING = (ConnectionState.JOIN_COMPLETED, ConnectionState.LEAVE_STARTED)
 
@@ -141,6 +146,24 @@ class Cpg:
         body = CpgMcast(connection.group, connection.pid, source, payload).encode()
         self._core.multicast(body[:MCAST_HEADER_SIZE], payload)
 
+    def mcast_part(self, client: int, total: int, part: int, payload: bytes) -> CpgError:
+        """One part of a message above the atomic size; INTERRUPT if the group changed since the first."""
+        connection = self.connections[client]
+        self._log(f"Sending fragmented message size = {len(payload)} bytes\n")
+        error = MCAST_ANSWERS[connection.state]
+        if part == FIRST_PART:
+            connection.transitions_at_first_part = connection.transitions
+        if connection.transitions != connection.transitions_at_first_part:
+            error = CpgError.INTERRUPT
+        if error is CpgError.OK:
+            source = (self._core.nodeid, client)
+            body = PartialMcast(connection.group, connection.pid, source, total, part, payload).encode()
+            self._core.multicast(body[:PARTIAL_HEADER_SIZE], payload)
+        else:
+            text = f"*** {client:#x} can't mcast to group {_shown(connection.group)} state:{connection.state:d}"
+            self._core.log(Level.ERROR, "CPG", f"{text}, error:{error:d}")
+        return error
+
     def disconnect(self, client: int) -> None:
         """The connection is gone: closed by the client, or the client died."""
         connection = self.connections.pop(client)
@@ -154,6 +177,9 @@ class Cpg:
         """One ordered message; this is where joins, leaves and messages happen."""
         if isinstance(message, CpgMcast):
             self._deliver_mcast(source, message, seq)
+        elif isinstance(message, PartialMcast):
+            self._log(f"Got fragmented message from node {source}, size = {len(message.fragment)} bytes\n")
+            self._deliver_part(source, message, seq)
         elif isinstance(message, ProcJoin):
             self._log(self._got("procjoin", source, message.pid))
             self._proc_join(Process(source, message.pid, message.group))
@@ -168,15 +194,22 @@ class Cpg:
                 self._join_lists.insert(0, Process(source, entry.pid, entry.group))
 
     def _deliver_mcast(self, source: int, message: CpgMcast, seq: int) -> None:
-        receivers = [connection for connection in self._newest_first() if self._receives(connection, message.group)]
-        if not receivers:
-            return
-        if not any(known.nodeid == source and known.group == message.group for known in self.processes):
-            self._core.log(Level.WARNING, "CPG", "Unknown node -> we will not deliver message")
-            return
         group = _text(message.group)
-        for connection in receivers:
-            self._core.emit(CpgDelivered(connection.client, group, source, message.pid, message.payload, seq))
+        for connection in self._receivers(source, message.group):
+            self._core.send_event(CpgDelivered(connection.client, group, source, message.pid, message.payload, seq))
+
+    def _deliver_part(self, source: int, message: PartialMcast, seq: int) -> None:
+        what = (message.pid, message.part, message.message_length, message.fragment, seq)
+        for connection in self._receivers(source, message.group):
+            self._core.send_event(CpgPartDelivered(connection.client, _text(message.group), source, *what))
+
+    def _receivers(self, source: int, group: bytes) -> list[Connection]:
+        """Who gets a message of this node to this group: nobody if the node has no process in it."""
+        receivers = [connection for connection in self._newest_first() if self._receives(connection, group)]
+        if receivers and not any(known.nodeid == source and known.group == group for known in self.processes):
+            self._core.log(Level.WARNING, "CPG", "Unknown node -> we will not deliver message")
+            return []
+        return receivers
 
     def _proc_join(self, process: Process) -> None:
         if self._add(process):
@@ -209,7 +242,8 @@ class Cpg:
                 connection.state = ConnectionState.JOIN_COMPLETED
         for connection in self._newest_first():
             if self._receives(connection, group):
-                self._core.emit(CpgConfchg(connection.client, _text(group), members, left, joined))
+                connection.transitions += 1
+                self._core.send_event(CpgConfchg(connection.client, _text(group), members, left, joined))
 
     # -------------------------------------------------------------------------------------------------------- sync
 

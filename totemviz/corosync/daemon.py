@@ -8,23 +8,41 @@ exactly its place, and what they say and send comes out there. That is what make
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, TypeAlias
+from functools import partial
+from typing import TypeAlias
 
 from totemviz.corosync import lines, wire
 from totemviz.corosync.cmap import Cmap
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.corosync.cpg import Cpg
 from totemviz.corosync.decoders import decode, decode_sync
-from totemviz.corosync.effects import CpgError, DaemonExited, Observation, SyncCompleted
+from totemviz.corosync.effects import (
+    CpgConfchg,
+    CpgDelivered,
+    CpgError,
+    CpgPartDelivered,
+    DaemonExited,
+    IpcEffect,
+    Observation,
+    Response,
+    SyncCompleted,
+)
 from totemviz.corosync.ipc import (
     ATOMIC_MESSAGE_SIZE_MAX,
     CPG_JOIN_REQUEST_SIZE,
     CPG_LEAVE_REQUEST_SIZE,
     CPG_MCAST_REQUEST_SIZE,
-    FlowControl,
+    CPG_PARTIAL_REQUEST_SIZE,
+    FLUSH_TIMER,
+    RECHECK_TIMER,
+    Join,
+    Leave,
+    Mcast,
     QueueLevel,
 )
+from totemviz.corosync.ipc_server import IpcServer
 from totemviz.corosync.quorum import Quorum
+from totemviz.corosync.ring_machine import PacketReassembler, RingMachine
 from totemviz.corosync.service import SyncService
 from totemviz.corosync.sync import Sync
 from totemviz.corosync.votequorum import Votequorum, VotequorumTimer
@@ -44,7 +62,7 @@ from totemviz.totem.effects import (
 )
 from totemviz.totem.pg import PacketError
 
-DaemonOutput: TypeAlias = totem.Output | Observation
+DaemonOutput: TypeAlias = totem.Output | Observation | IpcEffect
 
 # the gather list of totempg: group count and lengths, then the names; where parts end decides how packets are cut
 GROUP_SERVICES_PARTS = (wire.PREFIX_SERVICES[:4], wire.GROUP_SERVICES)
@@ -56,52 +74,6 @@ SCHEDULER_WATCH = "scheduler_watch"
 """The daemon's own timer, by which it notices that it did not run (``main.c: timer_function_scheduler_timeout``)."""
 
 RING_ID_LOADED = "Created or loaded sequence id"
-
-
-class RingMachine(Protocol):
-    """The ring as the daemon uses it (``totemviz.totem.ring.Ring``)."""
-
-    @property
-    def ring_id(self) -> RingId:
-        """The ring this node is in, or tries to form."""
-
-    @property
-    def send_queue_free(self) -> int:
-        """Slots that new messages may still take."""
-
-    @property
-    def send_queue_size(self) -> int:
-        """All slots."""
-
-    def start(self, now_ns: int) -> list[totem.Output]:
-        """Begin."""
-
-    def receive(self, now_ns: int, datagram: bytes) -> list[totem.Output]:
-        """A datagram arrived."""
-
-    def expire(self, now_ns: int, timer: str) -> list[totem.Output]:
-        """A timer expired."""
-
-    def submit(self, now_ns: int, *parts: bytes) -> list[totem.Output]:
-        """Send a message, given as a gather list, group address first; OverflowError if there is no room."""
-
-    def leave(self, now_ns: int) -> list[totem.Output]:
-        """Say good-bye."""
-
-    def trans_ack(self) -> None:
-        """Ordinary messages may flow again."""
-
-
-class PacketReassembler(Protocol):
-    """totempg's receiving half as the daemon uses it (``totemviz.totem.pg.Reassembler``)."""
-
-    waiting_trans_ack: bool
-
-    def receive(self, source: int, payload: bytes, swapped: bool) -> list[bytes]:
-        """Messages that one packet completes."""
-
-    def configuration_changed(self, left: tuple[int, ...]) -> None:
-        """Forget half messages of nodes that left."""
 
 
 class Daemon:
@@ -140,7 +112,12 @@ class Daemon:
         services: tuple[SyncService, ...] = (self.cmap, self.cpg, self.quorum, self.votequorum)
         self.sync = Sync(self, services, self._sync_completed)
         self._services: Mapping[int, SyncService] = {service.service_id: service for service in services}
-        self.flow = FlowControl(conf.totem.net_mtu)
+        self.ipc = IpcServer(self, ring, conf.totem.net_mtu)
+        self._own_timers: Mapping[str, Callable[[], None]] = {
+            SCHEDULER_WATCH: self._watch_scheduler,
+            RECHECK_TIMER: self.ipc.recheck_level,
+            FLUSH_TIMER: partial(self.ipc.flush, tell=True),
+        }
         self._consumers: Mapping[type, Callable[..., None]] = {
             Deliver: self._deliver,
             TokenSent: self._token_sent,
@@ -165,6 +142,8 @@ class Daemon:
         if self.exited:
             return []
         self._now_ns = now_ns
+        if self.ipc.flush_waits:
+            self.ipc.flush()
         self._walk(self.ring.receive(now_ns, datagram))
         return self._finish()
 
@@ -173,11 +152,14 @@ class Daemon:
         if self.exited:
             return []
         self._now_ns = now_ns
+        if self.ipc.flush_waits and timer != FLUSH_TIMER:
+            self.ipc.flush()
         if timer in _VOTEQUORUM_TIMERS:
             self.votequorum.expire(timer)
             return self._finish()
-        if timer == SCHEDULER_WATCH:
-            self._watch_scheduler()
+        handle = self._own_timers.get(timer)
+        if handle is not None:
+            handle()
             return self._finish()
         outputs = self.ring.expire(now_ns, timer)
         if timer == TotemTimer.STARTUP and not self._loaded:
@@ -221,69 +203,111 @@ class Daemon:
 
     # --------------------------------------------------------------------------------------------- clients' requests
 
-    def cpg_join(self, now_ns: int, client: int, pid: int, group: str) -> tuple[CpgError, list[DaemonOutput]]:
-        """cpg_initialize, if this client has no connection yet, and cpg_join.
+    def connect(self, now_ns: int, client: int) -> tuple[CpgError, list[DaemonOutput]]:
+        """cpg_initialize: the handshake that gives a client its rings.
 
-        ``group`` is text with one character per byte. Answers LIBRARY while nothing listens (before the services are
-        loaded, after exit), TRY_AGAIN for a connection before the first sync is complete (the daemon refuses it with
-        EAGAIN, ``ipc_glue.c``) and during every later one; the real library would wait out the latter.
+        LIBRARY while nothing listens (before the services are loaded, after exit), TRY_AGAIN before the first sync is
+        complete (the daemon refuses with EAGAIN, ``ipc_glue.c: cs_ipcs_connection_accept``).
         """
+        error = self._listening(now_ns)
+        if error is CpgError.OK:
+            self.ipc.connect(client)
+            self.cpg.connect(client)
+        return error, self._finish()
+
+    def read_request(self, now_ns: int, client: int) -> list[DaemonOutput]:
+        """Take the oldest request out of the client's ring and do it; all but mcasts are answered."""
+        self._now_ns = now_ns
+        if self.ipc.flush_waits:
+            self.ipc.flush()
+        request = self.ipc.connections[client].take_request()
+        if isinstance(request, Mcast):
+            return self.cpg_mcast(now_ns, client, request.payload)[1]
+        if isinstance(request, Join):
+            error, outputs = self.cpg_join(now_ns, client, request.pid, request.group)
+        elif isinstance(request, Leave):
+            error, outputs = self.cpg_leave(now_ns, client)
+        else:
+            error, outputs = self.cpg_mcast_part(now_ns, client, request.total, request.part, request.payload)
+        return [*outputs, Response(client, error)]
+
+    def client_readable(self, now_ns: int) -> list[DaemonOutput]:
+        """A client has read so much that its socket can be written again: one pass of the main loop."""
+        self._now_ns = now_ns
+        self.ipc.flush()
+        return self._finish()
+
+    def cpg_join(self, now_ns: int, client: int, pid: int, group: str) -> tuple[CpgError, list[DaemonOutput]]:
+        """Handle a request cpg_join. ``group`` is text with one character per byte."""
         error = self._admission(now_ns)
         if error is CpgError.OK:
-            self._reserve(CPG_JOIN_REQUEST_SIZE)
+            self.ipc.reserve(CPG_JOIN_REQUEST_SIZE)
             self.cpg.connect(client)
             error = self.cpg.join(client, pid, group.encode("latin-1", "replace"))
         return error, self._finish()
 
     def cpg_leave(self, now_ns: int, client: int) -> tuple[CpgError, list[DaemonOutput]]:
-        """cpg_leave."""
+        """Handle a request cpg_leave."""
         error = self._admission(now_ns, client)
         if error is CpgError.OK:
-            self._reserve(CPG_LEAVE_REQUEST_SIZE)
+            self.ipc.reserve(CPG_LEAVE_REQUEST_SIZE)
             error = self.cpg.leave(client)
         return error, self._finish()
 
     def cpg_mcast(self, now_ns: int, client: int, payload: bytes) -> tuple[CpgError, list[DaemonOutput]]:
-        """cpg_mcast_joined. OK means handed over and nothing more; the message comes back when it is ordered."""
+        """Handle a request cpg_mcast_joined. OK means queued and nothing more; nobody tells the client."""
         error = self._admission(now_ns, client)
         size = CPG_MCAST_REQUEST_SIZE + len(payload)
         if error is CpgError.OK and len(payload) > ATOMIC_MESSAGE_SIZE_MAX:
             error = CpgError.INVALID_PARAM
-        elif error is CpgError.OK and not self._reserve(size):
+        elif error is CpgError.OK and not self.ipc.reserve(size):
             self.log(Level.WARNING, "MAIN", "*** cs_ipcs_msg_process() (2:2 - 1) No buffer space available!")
         elif error is CpgError.OK:
             self.cpg.mcast(client, payload)
         return error, self._finish()
 
+    def cpg_mcast_part(
+        self, now_ns: int, client: int, total: int, part: int, payload: bytes
+    ) -> tuple[CpgError, list[DaemonOutput]]:
+        """Handle one part of a message above the atomic size; unlike a whole one it is answered."""
+        error = self._admission(now_ns, client)
+        if error is CpgError.OK and not self.ipc.reserve(CPG_PARTIAL_REQUEST_SIZE + len(payload)):
+            error = CpgError.TRY_AGAIN
+        elif error is CpgError.OK:
+            error = self.cpg.mcast_part(client, total, part, payload)
+        return error, self._finish()
+
     def cpg_disconnect(self, now_ns: int, client: int) -> tuple[CpgError, list[DaemonOutput]]:
         """cpg_finalize, or the client died. Its leave is sent even during sync."""
         self._now_ns = now_ns
+        self.ipc.disconnect(client)
         if self.exited or client not in self.cpg.connections:
             return CpgError.BAD_HANDLE, self._finish()
         self.cpg.disconnect(client)
         return CpgError.OK, self._finish()
 
-    def _admission(self, now_ns: int, client: int | None = None) -> CpgError:
-        """What the library answers before the request reaches CPG."""
+    def _listening(self, now_ns: int) -> CpgError:
         self._now_ns = now_ns
         if self.exited or not self._loaded:
             return CpgError.LIBRARY
-        if client is not None and client not in self.cpg.connections:
-            return CpgError.BAD_HANDLE
         if not self.connections_allowed:
             self.log(Level.DEBUG, "MAIN", "Denied connection, corosync is not ready")
             return CpgError.TRY_AGAIN
-        if self.sync_in_process:
-            return CpgError.TRY_AGAIN
-        if self.flow.level is QueueLevel.CRITICAL and self._check_level() is QueueLevel.CRITICAL:
-            return CpgError.TRY_AGAIN
         return CpgError.OK
 
-    def _reserve(self, size: int) -> bool:
-        """Set slots aside for a request while it is handled; False if there is no room. Moves the level."""
-        reserved = self.flow.slots(size) if self.flow.has_room(size, self.ring.send_queue_free) else 0
-        self._check_level(reserved)
-        return reserved > 0
+    def _admission(self, now_ns: int, client: int | None = None) -> CpgError:
+        """May a request be done now? The library asks the same before it sends one."""
+        self._now_ns = now_ns
+        if client is not None and not self.exited and self._loaded and client not in self.cpg.connections:
+            return CpgError.BAD_HANDLE
+        error = self._listening(now_ns)
+        if error is not CpgError.OK:
+            return error
+        if self.sync_in_process:
+            return CpgError.TRY_AGAIN
+        if self.ipc.flow.level is QueueLevel.CRITICAL and self.ipc.check_level() is QueueLevel.CRITICAL:
+            return CpgError.TRY_AGAIN
+        return CpgError.OK
 
     # ------------------------------------------------------------------------------------------- for the services
 
@@ -303,9 +327,14 @@ class Daemon:
             return
         self._walk(outputs)
 
-    def emit(self, observation: Observation) -> None:
+    def emit(self, observation: Observation | IpcEffect) -> None:
         """Add to the outputs of the current step."""
         self._out.append(observation)
+
+    def send_event(self, event: CpgConfchg | CpgDelivered | CpgPartDelivered) -> None:
+        """Add to the outputs of the current step what a client is told, and put it into the client's connection."""
+        self._out.append(event)
+        self.ipc.put_event(event)
 
     def log(self, level: Level, subsystem: str, text: str) -> None:
         """Add a log line to the outputs of the current step."""
@@ -425,8 +454,6 @@ class Daemon:
             self._exit_reason = "signal"
         if self.sync.work_waiting:
             self.sync.token_sent()
-        if self.flow.level is QueueLevel.CRITICAL:
-            self._check_level()
 
     def _configuration_change(self, change: ConfigurationChange) -> None:
         """A transitional or regular configuration (``main.c: confchg_fn``, sheet §8.1)."""
@@ -436,6 +463,7 @@ class Daemon:
         self._pg.configuration_changed(change.left)
         aborting = self.sync_in_process
         self.sync_in_process = True
+        self.ipc.sync_changed(True)
         for title, nodes in (("left", change.left), ("joined", change.joined)):
             for nodeid in nodes:
                 self.log(Level.DEBUG, "MAIN", f"Member {title}: {self.interfaces(nodeid)}")
@@ -451,6 +479,7 @@ class Daemon:
         self._out.append(lines.SYNC_COMPLETED)
         self.sync_in_process = False
         self.connections_allowed = True
+        self.ipc.sync_changed(False)
         # The ring has run ahead of what is handled here: if these deliveries end the old ring, it is already in a new
         # one and waits for that one's sync. In corosync the acknowledgement would come first and be taken back.
         if self.sync.ring_id == self.ring.ring_id:
@@ -465,6 +494,3 @@ class Daemon:
 
     def _log_trans_ack(self) -> None:
         self.log(Level.DEBUG, "TOTEM", f"waiting_trans_ack changed to {self._pg.waiting_trans_ack:d}")
-
-    def _check_level(self, reserved: int = 0) -> QueueLevel:
-        return self.flow.check(self.ring.send_queue_free, self.ring.send_queue_size, reserved)

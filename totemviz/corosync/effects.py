@@ -37,6 +37,7 @@ class CpgError(IntEnum):
     NOT_EXIST = 12
     NAME_TOO_LONG = 13
     EXIST = 14
+    INTERRUPT = 16
 
 
 class CpgMember(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -71,6 +72,55 @@ class CpgDelivered(msgspec.Struct, frozen=True, gc=False, tag="cpg_delivered"):
     seq: int
 
 
+class CpgPartDelivered(msgspec.Struct, frozen=True, gc=False, tag="cpg_part_delivered"):
+    """One part of a message above the atomic size, to a client; its library puts the parts together.
+
+    ``part`` is 1 for the first, 2 for one in the middle, 3 for the last; ``total`` the whole message's size in bytes.
+    """
+
+    client: int
+    group: str
+    nodeid: int
+    pid: int
+    part: int
+    total: int
+    fragment: bytes
+    seq: int
+
+
+class QueueLevelChanged(msgspec.Struct, frozen=True, gc=False, tag="queue_level_changed"):
+    """The send queue's level (LOW, GOOD, HIGH, CRITICAL); at CRITICAL no client may send. ``percent`` of it is used."""
+
+    level: str
+    percent: int
+
+
+class IpcBacklog(msgspec.Struct, frozen=True, gc=False, tag="ipc_backlog"):
+    """How much waits for a client that does not read.
+
+    ``queued`` events on the daemon's heap take ``queued_bytes``; its ring is ``ring_bytes`` full. Reported when events
+    begin to queue, every 50 ms while the queue changes, and when it is empty again.
+    """
+
+    client: int
+    queued: int
+    queued_bytes: int
+    ring_bytes: int
+
+
+class WakeClient(msgspec.Struct, frozen=True, gc=False):
+    """Effect: the client has something to read that was not announced with an event of its own."""
+
+    client: int
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """Effect: the answer to the client's oldest request that waits for one."""
+
+    client: int
+    error: CpgError
+
+
 class QuorumChanged(msgspec.Struct, frozen=True, tag="quorum_changed"):
     """Quorum notification to every tracking client: also the daemon's own view of the vote sum."""
 
@@ -94,4 +144,15 @@ class DaemonExited(msgspec.Struct, frozen=True, tag="daemon_exited"):
     reason: str
 
 
-Observation: TypeAlias = CpgConfchg | CpgDelivered | QuorumChanged | SyncCompleted | DaemonExited
+Observation: TypeAlias = (
+    CpgConfchg
+    | CpgDelivered
+    | CpgPartDelivered
+    | QueueLevelChanged
+    | IpcBacklog
+    | QuorumChanged
+    | SyncCompleted
+    | DaemonExited
+)
+
+IpcEffect: TypeAlias = WakeClient | Response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from totemviz.corosync.effects import Observation
+from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgPartDelivered, IpcEffect, Observation
 from totemviz.corosync.wire import ServiceMessage
 from totemviz.totem.effects import Level, RingId
 
@@ -20,8 +20,11 @@ class Core(Protocol):
     def multicast_sync(self, body: bytes) -> None:
         """The same for group ``sync``."""
 
-    def emit(self, observation: Observation) -> None:
-        """Tell a client or the world."""
+    def emit(self, observation: Observation | IpcEffect) -> None:
+        """Tell the world."""
+
+    def send_event(self, event: CpgConfchg | CpgDelivered | CpgPartDelivered) -> None:
+        """Tell a client, through its connection."""
 
     def log(self, level: Level, subsystem: str, text: str) -> None:
         """Write one line of the log."""

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from totemviz.sim import interventions as do
+from totemviz.sim.interventions.hosts import HOST
 from totemviz.sim.network import Link
 from totemviz.sim.threads import COROSYNC, PMXCFS
 from totemviz.trace import events as ev
@@ -45,7 +46,20 @@ def _restart(world: World, action: do.Restart, event: int) -> None:
 
 
 def _pause(world: World, action: do.Pause, event: int) -> None:
-    world.hosts[action.node].processes.pause(action.process, int(action.duration), event)
+    processes = world.hosts[action.node].processes
+    if action.process == HOST:
+        processes.freeze(int(action.duration), event)
+    else:
+        processes.pause(action.process, int(action.duration), event)
+
+
+def _cpg_read(world: World, action: do.CpgRead, event: int) -> None:
+    world.hosts[action.node].local_ipc.program(action.program, action.group, event)
+
+
+def _cpg_flood(world: World, action: do.CpgFlood, event: int) -> None:
+    program = world.hosts[action.node].local_ipc.program(action.program, action.group, event)
+    program.flood(action.count, action.size, action.rate, int(action.retry), event)
 
 
 def _load_disk(world: World, action: do.LoadDisk, event: int) -> None:
@@ -137,6 +151,8 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.Restart: _restart,
     do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
     do.Pause: _pause,
+    do.CpgRead: _cpg_read,
+    do.CpgFlood: _cpg_flood,
     do.DropToken: _drop_token,
     do.DropMessage: _drop_message,
     do.Cut: _cut,

@@ -96,7 +96,7 @@ class Host:
         self.ring = Ring(self.nodeid, self.world.conf.totem, stored)
         epoch_ms = self.world.epoch_s * 1000
         self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, Reassembler(), epoch_ms)
-        event = self.record(cause, ev.ProcessStarted(COROSYNC, self._next_pid()))
+        event = self.record(cause, ev.ProcessStarted(COROSYNC, self.next_pid()))
         self.carry_out(COROSYNC, self.daemon.start(self.world.now_ns), event)
 
     def start_pmxcfs(self, cause: int) -> None:
@@ -104,7 +104,7 @@ class Host:
         if self.pmxcfs is not None or not self.powered:
             return
         self.pmxcfs_life += 1
-        self.pmxcfs_pid = pid = self._next_pid()
+        self.pmxcfs_pid = pid = self.next_pid()
         database = Database(lambda: self.disk.connect(CONFIG_DB), self.disk.drain_io, self.model.synchronous)
         self.pmxcfs = Pmxcfs(self.nodeid, pid, self.info.name, database, epoch_s=self.world.epoch_s)
         event = self.record(cause, ev.ProcessStarted(PMXCFS, pid))
@@ -114,10 +114,13 @@ class Host:
 
     def kill(self, process: str, cause: int) -> None:
         """SIGKILL: whatever waited for the process is gone with it."""
-        if (self.daemon if process == COROSYNC else self.pmxcfs) is None:
+        if not self.alive(process):
             return
         event = self.record(cause, ev.ProcessKilled(process))
-        self._bury(process, event)
+        if process in (COROSYNC, PMXCFS):
+            self._bury(process, event)
+        else:
+            self.local_ipc.end_program(process, event)
 
     def power_cut(self, rng: Random | None, cause: int) -> None:
         """No process gets to say anything, and the disk falls back to what was durable (see `Disk.crash`)."""
@@ -150,24 +153,23 @@ class Host:
             self.killed_event = event
             self.hinder_token(event)
             self.token_ring = None
-            if self.pmxcfs is not None:
-                self.processes.post_pmxcfs(event, lambda pmxcfs: pmxcfs.corosync_lost(self.world.now_ns))
+            self.local_ipc.corosync_died(event)
         else:
             self.pmxcfs = None
             self.pmxcfs_life += 1
             self.disk.process_died()
             self.world.clients.pmxcfs_died(self.nodeid, event)
-            if self.daemon is not None:
-                for client in (0, 1):
-                    _, outputs = self.daemon.cpg_disconnect(self.world.now_ns, client)
-                    self.carry_out(COROSYNC, outputs, event)
+            self.local_ipc.pmxcfs_died(event)
         self.processes.release(process)
 
     def alive(self, process: str) -> bool:
-        """Does the daemon run?"""
-        return (self.daemon if process == COROSYNC else self.pmxcfs) is not None
+        """Does the daemon, or the program of that name, run?"""
+        if process in (COROSYNC, PMXCFS):
+            return (self.daemon if process == COROSYNC else self.pmxcfs) is not None
+        return process in self.local_ipc.programs
 
-    def _next_pid(self) -> int:
+    def next_pid(self) -> int:
+        """The process id of the next process that starts."""
         self._pids += 1
         return 1000 * self.nodeid + self._pids
 
@@ -226,10 +228,7 @@ class Host:
                 outputs = self.pmxcfs.fuse(self.world.now_ns, call_id, operation, path, **arguments)
                 self.carry_out(PMXCFS, outputs, cause)
 
-        if self.model is HostModel.ARTICLE or self.processes.threads[PMXCFS].paused:
-            self.processes.threads[PMXCFS].post(Job(PMXCFS, run))
-        else:
-            run()  # FUSE worker threads of their own
+        self.processes.run_beside(PMXCFS, run)
 
     # ----------------------------------------------------------------------------------------------------- carrying out
 
@@ -242,9 +241,13 @@ class Host:
         self.carry_on(process, deque(outputs), cause, cause)
 
     def carry_on(self, process: str, outputs: deque[Any], cause: int, last: int) -> None:
-        """The same from the middle of a list; ``last`` is the latest observation in it so far."""
+        """The same from the middle of a list; ``last`` is the latest observation in it so far.
+
+        What a process does in another thread while its main thread waits is done at once.
+        """
         actions = self._actions
         thread = self.processes.threads[process]
+        beside = thread.blocked
         try:
             while outputs:
                 output = outputs.popleft()
@@ -257,7 +260,7 @@ class Host:
                 result = action(process, output, last if type(output) in _FOLLOW_UPS else cause)
                 if result >= 0:
                     last = result
-                if thread.blocked and outputs:
+                if thread.blocked and outputs and not beside:
                     thread.rest.append((process, outputs, cause, last))
                     return
         except _GaveUpError:

@@ -27,6 +27,25 @@ class Processes:
         self.threads = {process: thread for thread in map(Thread, model.threads) for process in thread.processes}
         self.timers = Timers(self._world.scheduler.at, self._timer_due)
 
+    def add(self, process: str) -> None:
+        """A program has started: a thread of its own."""
+        self.threads[process] = Thread((process,))
+
+    def remove(self, process: str) -> None:
+        """A program is gone."""
+        self.threads.pop(process, None)
+
+    def run_beside(self, process: str, run: Callable[[], None]) -> None:
+        """Run something of a process that has a thread of its own, as a FUSE request has in pmxcfs.
+
+        It waits only while the process is stopped, or if the host model knows one loop for everything.
+        """
+        thread = self.threads[process]
+        if thread.paused or (thread.blocked and len(thread.processes) > 1):
+            thread.post(Job(process, run))
+        else:
+            run()
+
     def bury(self, process: str) -> None:
         """The process is gone, and whatever waited for it."""
         thread = self.threads[process]
@@ -148,7 +167,8 @@ class Processes:
         """Go on: first what was interrupted, then timers that came due (libqb looks at them first), then inputs."""
         thread.blocked = False
         if thread.announced_event >= 0:
-            waiting = len(thread.inbox) + len(thread.due_timers)
+            unread = sum(map(self._host.local_ipc.waiting, thread.processes))
+            waiting = len(thread.inbox) + len(thread.due_timers) + unread
             blocked_ns = self._world.now_ns - thread.blocked_since_ns
             self._host.record(thread.announced_event, ev.ProcessResumed(thread.processes, blocked_ns, waiting))
             thread.announced_event = -1

@@ -46,15 +46,18 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from totemviz.corosync.conf import ConfError, CorosyncConf, load, parse
+from totemviz.corosync.wire import GROUP_NAME_MAX
 from totemviz.sim import saved_profiles
 from totemviz.sim.device import LOAD_KINDS
-from totemviz.sim.interventions import AnyIntervention, DiskFault, LoadDisk, SetDisk
+from totemviz.sim.interventions import AnyIntervention, CpgFlood, CpgRead, DiskFault, LoadDisk, Pause, SetDisk
+from totemviz.sim.interventions.hosts import HOST
 from totemviz.sim.seed import DatabaseFileError, load_database
 from totemviz.sim.storage import FAULTS
 from totemviz.sim.threads import COROSYNC, PMXCFS, HostModel
@@ -62,6 +65,9 @@ from totemviz.sim.units import MS, SECOND, US, Duration
 from totemviz.totem.config import Quirks
 
 NODES_MAX = 64
+
+MESSAGE_SIZE_MAX = 64 * 1024 * 1024
+"""The largest message a program may send: more is only slow."""
 LOAD_PERCENT_MAX = 1000
 
 
@@ -239,14 +245,26 @@ def check(scenario: Scenario, conf: CorosyncConf, path: str, text: str = "") -> 
 
         if scenario.stop_on not in BODY_BY_KIND:
             fail(["stop_on"], f"unknown event kind {scenario.stop_on!r}; use one of {', '.join(BODY_BY_KIND)}")
+    programs = programs_of(scenario.interventions)
     for index, intervention in enumerate(scenario.interventions):
         place = ["interventions", str(index)]
-        if (problem := check_intervention(intervention, nodeids)) is not None:
+        if (problem := check_intervention(intervention, nodeids, programs)) is not None:
             fail([*place, problem[0]], problem[1])
 
 
-def check_intervention(intervention: AnyIntervention, nodeids: list[int]) -> tuple[str, str] | None:
-    """(field, what is wrong and how to mend it) of an intervention, None if it can be done."""
+def programs_of(interventions: Iterable[AnyIntervention]) -> tuple[str, ...]:
+    """Names of the programs that these interventions start."""
+    started = (action.program for action in interventions if isinstance(action, CpgRead | CpgFlood))
+    return tuple(dict.fromkeys(started))
+
+
+def check_intervention(
+    intervention: AnyIntervention, nodeids: list[int], programs: tuple[str, ...] = ()
+) -> tuple[str, str] | None:
+    """(field, what is wrong and how to mend it) of an intervention, None if it can be done.
+
+    ``programs`` are the names of those that run or will run.
+    """
     known = ", ".join(map(str, nodeids))
     for field in ("node", "nodes", "source", "target"):
         value = getattr(intervention, field, ())
@@ -256,8 +274,11 @@ def check_intervention(intervention: AnyIntervention, nodeids: list[int]) -> tup
     if isinstance(intervention, SetDisk) and (problem := _disk_problem(intervention.profile)):
         return "profile", problem
     process = getattr(intervention, "process", "")
-    if process and process not in (COROSYNC, PMXCFS):
-        return "process", f"unknown process {process!r}; use {COROSYNC} or {PMXCFS}"
+    known_processes = (COROSYNC, PMXCFS, *programs, *((HOST,) if isinstance(intervention, Pause) else ()))
+    if process and process not in known_processes:
+        return "process", f"unknown process {process!r}; use {' or '.join(known_processes)}"
+    if isinstance(intervention, CpgRead | CpgFlood) and (wrong := _client_problem(intervention)):
+        return wrong
     if isinstance(intervention, (LoadDisk, DiskFault)):
         return _disk_trouble_problem(intervention)
     percent = getattr(intervention, "percent", 0.0)
@@ -277,6 +298,23 @@ def _disk_trouble_problem(intervention: LoadDisk | DiskFault) -> tuple[str, str]
             return "fault", f"unknown fault {intervention.fault!r}; use one of {', '.join(FAULTS)}"
         if intervention.factor < 1:
             return "factor", f"{intervention.factor} is no factor; use 1 or more"
+    return None
+
+
+def _client_problem(client: CpgRead | CpgFlood) -> tuple[str, str] | None:
+    """(field, what is wrong and how to mend it) of a CPG client."""
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,14}", client.program) or client.program in (COROSYNC, PMXCFS, HOST):
+        return "program", f"{client.program!r} is no name for a program; use up to 15 of a-z, 0-9, - and _"
+    if not 0 < len(client.group.encode("latin-1", "replace")) <= GROUP_NAME_MAX:
+        return "group", f"a CPG group's name has 1 to {GROUP_NAME_MAX} bytes"
+    if isinstance(client, CpgFlood):
+        for field, value, least in (("count", client.count, 1), ("size", client.size, 0), ("rate", client.rate, 0)):
+            if value < least:
+                return field, f"{value:g} is too small; use {least} or more"
+        if client.size > MESSAGE_SIZE_MAX:
+            return "size", f"{client.size} bytes are too many; use up to {MESSAGE_SIZE_MAX}"
+        if client.retry <= 0:
+            return "retry", "a program that does not wait before it tries again never ends; use 1ms or so"
     return None
 
 

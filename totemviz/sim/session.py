@@ -11,7 +11,7 @@ import msgspec
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.sim.branches import Branch, Family
 from totemviz.sim.interventions import AnyIntervention
-from totemviz.sim.scenario import Scenario, check_intervention
+from totemviz.sim.scenario import Scenario, check_intervention, programs_of
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import SECOND
 from totemviz.sim.world import World
@@ -221,7 +221,8 @@ class Simulation(Session):
 
         Raises ValueError, one line with the mend, if it cannot be done in this cluster.
         """
-        problem = check_intervention(intervention, self.world.nodeids)
+        programs = programs_of(done.intervention for done in self.world.done)
+        problem = check_intervention(intervention, self.world.nodeids, programs)
         if problem is not None:
             raise ValueError(problem[1])
         if not self.cursor.at_end:

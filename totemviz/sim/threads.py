@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
 from totemviz.corosync.daemon import SCHEDULER_WATCH
+from totemviz.corosync.ipc import FLUSH_TIMER, RECHECK_TIMER
 from totemviz.totem.effects import TotemTimer
 
 COROSYNC, PMXCFS = "corosync", "pmxcfs"
@@ -143,5 +144,5 @@ class Timers:
             self._due(*key)
 
 
-QUIET_TIMERS: frozenset[str] = frozenset({TotemTimer.PAUSE, SCHEDULER_WATCH})
+QUIET_TIMERS: frozenset[str] = frozenset({TotemTimer.PAUSE, SCHEDULER_WATCH, RECHECK_TIMER, FLUSH_TIMER})
 """Timers whose expiry only rearms them: not worth an event, unless something is said."""

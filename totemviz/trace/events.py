@@ -231,6 +231,23 @@ class WriteFinished(msgspec.Struct, frozen=True, gc=False, tag="write_finished")
     took_ns: int
 
 
+class CpgRefused(msgspec.Struct, frozen=True, gc=False, tag="cpg_refused"):
+    """A program's message was turned away (TRY_AGAIN), the first time since one was taken; it tries again."""
+
+    process: str
+    client: int
+
+
+class FloodFinished(msgspec.Struct, frozen=True, gc=False, tag="flood_finished"):
+    """A program has sent its ``messages``; ``retries`` calls were turned away, for ``longest_refusal_ns`` at most."""
+
+    process: str
+    messages: int
+    retries: int
+    longest_refusal_ns: int
+    took_ns: int
+
+
 WorldBody: TypeAlias = (
     RunStarted
     | Intervened
@@ -254,7 +271,11 @@ WorldBody: TypeAlias = (
     | LinkChanged
     | WriteStarted
     | SystemCalled
+    | CpgRefused
+    | FloodFinished
     | WriteFinished
+    | CpgRefused
+    | FloodFinished
 )
 
 Body: TypeAlias = WorldBody | totem.Observation | totem.Log | corosync.Observation | pmxcfs.Observation

@@ -59,6 +59,14 @@ class Flight(msgspec.Struct, frozen=True, gc=False):
     since_ns: int
 
 
+class ClientQueue(msgspec.Struct, frozen=True):
+    """What waits for one CPG client on its daemon's heap, and the most that ever did (the memory is not given back)."""
+
+    queued: int
+    queued_bytes: int
+    most_bytes: int
+
+
 class NodeView(msgspec.Struct):
     """One node as known at the cursor."""
 
@@ -76,6 +84,8 @@ class NodeView(msgspec.Struct):
     aru: int = ev.UNKNOWN
     seq: int = ev.UNKNOWN
     queue: int = ev.UNKNOWN
+    queue_level: str = ""
+    client_queues: dict[int, ClientQueue] = {}
     token_deadline_ns: int = -1
     blocked_since_ns: int = -1
     blocked_why: str = ""
@@ -258,12 +268,14 @@ class ClusterView:
         node = self._node(event)
         if body.process == "pmxcfs":
             node.pmxcfs_alive = True
-        else:
+        elif body.process == "corosync":
             node.corosync_alive = True
             node.state, node.state_text, node.state_since_ns = "STARTING", "links are coming up", event.time_ns
 
     def _process_killed(self, event: Event, body: ev.ProcessKilled) -> None:
         node = self._node(event)
+        if body.process not in ("corosync", "pmxcfs"):
+            return
         node.blocked_since_ns = node.fsync_since_ns = -1
         node.blocked_why, node.blocked_processes, node.waiting = "", (), 0
         if body.process == "pmxcfs":
@@ -271,6 +283,7 @@ class ClusterView:
             node.dcdb_mode = ""
             return
         node.corosync_alive = False
+        node.client_queues, node.queue_level = {}, ""
         node.state, node.state_text, node.state_since_ns = "DOWN", "killed", event.time_ns
         node.token_deadline_ns = -1
         node.members = ()
@@ -345,6 +358,16 @@ class ClusterView:
         node.votes = body.votes
         node.expected_votes = body.expected_votes
 
+    def _queue_level_changed(self, event: Event, body: corosync.QueueLevelChanged) -> None:
+        self._node(event).queue_level = body.level
+
+    def _ipc_backlog(self, event: Event, body: corosync.IpcBacklog) -> None:
+        node = self._node(event)
+        before = node.client_queues.get(body.client)
+        most_bytes = max(body.queued_bytes, before.most_bytes if before else 0)
+        queue = ClientQueue(body.queued, body.queued_bytes, most_bytes)
+        node.client_queues = {**node.client_queues, body.client: queue}
+
     def _dfsm_mode_changed(self, event: Event, body: pmxcfs.DfsmModeChanged) -> None:
         if body.machine == "dcdb":
             self._node(event).dcdb_mode = body.mode
@@ -396,6 +419,8 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     ev.WriteStarted: lambda view, event, body: view.journeys.write_started(event, body),
     ev.SystemCalled: lambda view, event, body: view.journeys.system_called(event, body),
     ev.WriteFinished: lambda view, event, body: view.journeys.write_finished(event, body),
+    corosync.QueueLevelChanged: ClusterView._queue_level_changed,
+    corosync.IpcBacklog: ClusterView._ipc_backlog,
     corosync.QuorumChanged: ClusterView._quorum_changed,
     corosync.CpgDelivered: lambda view, event, body: view.journeys.delivered(event, body),
     pmxcfs.ChangeQueued: lambda view, event, body: view.journeys.change_queued(event, body),

@@ -321,6 +321,37 @@ def _delivered(body: corosync.CpgDelivered, node: str, view: ClusterView) -> str
     return f"{node} delivers {what} from {who(view, body.nodeid)} to group {body.group} (seq {body.seq})"
 
 
+def _part(body: corosync.CpgPartDelivered, node: str, view: ClusterView) -> str:
+    which = {1: "the first part", 2: "another part", 3: "the last part"}.get(body.part, "a part")
+    whole = f"a message of {body.total:,} bytes"
+    return f"{node} delivers {which} of {whole} from {who(view, body.nodeid)} to group {body.group} (seq {body.seq})"
+
+
+def _queue_level(body: corosync.QueueLevelChanged, node: str, _view: ClusterView) -> str:
+    used = f"{node}'s send queue is {body.percent} % full"
+    if body.level == "CRITICAL":
+        return f"{used}: its clients may not send and are told to try again"
+    reads = {"LOW": "50 requests", "GOOD": "5 requests", "HIGH": "1 request"}.get(body.level, "requests")
+    return f"{used} ({body.level}): corosync reads {reads} of a client at a time"
+
+
+def _backlog(body: corosync.IpcBacklog, node: str, _view: ClusterView) -> str:
+    if not body.queued:
+        return f"{node}: client {body.client} has caught up; nothing waits for it in corosync's memory"
+    waits = f"{plural(body.queued, 'event')} wait in corosync's memory ({body.queued_bytes / 1048576:.1f} MiB)"
+    return f"{node}: client {body.client} does not read, {waits}; no sender is held up by it"
+
+
+def _refused(body: ev.CpgRefused, node: str, _view: ClusterView) -> str:
+    return f"{body.process} on {node} may not send now (TRY_AGAIN): it tries again a little later"
+
+
+def _flooded(body: ev.FloodFinished, node: str, _view: ClusterView) -> str:
+    refused = f"turned away {body.retries} times, for {span(body.longest_refusal_ns)} at most" if body.retries else ""
+    sent = f"{body.process} on {node} has sent {plural(body.messages, 'message')} in {span(body.took_ns)}"
+    return f"{sent}, {refused or 'never turned away'}"
+
+
 def _quorum(body: corosync.QuorumChanged, node: str, _view: ClusterView) -> str:
     votes = f"{body.votes} of {body.expected_votes} votes, {body.quorum} needed"
     return f"{node} {'has quorum' if body.quorate else 'has no quorum: /etc/pve becomes read-only there'} ({votes})"
@@ -408,6 +439,11 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     totem.Log: lambda body, node, view: f"{node} logs [{body.subsystem}] {body.text}",
     corosync.CpgConfchg: _confchg,
     corosync.CpgDelivered: _delivered,
+    corosync.CpgPartDelivered: _part,
+    corosync.QueueLevelChanged: _queue_level,
+    corosync.IpcBacklog: _backlog,
+    ev.CpgRefused: _refused,
+    ev.FloodFinished: _flooded,
     corosync.QuorumChanged: _quorum,
     corosync.SyncCompleted: lambda body, node, view: f"{node}: all services are synchronised in ring {body.ring_id}",
     pmxcfs.FuseCalled: _fuse_called,

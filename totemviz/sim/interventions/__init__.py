@@ -2,8 +2,8 @@
 
 Scenario + interventions is the whole save file. In a scenario's TOML each is a table ``[[interventions]]`` whose
 ``action`` names the struct; ``at`` is the virtual time; ``after_event`` and ``after_step``, written when a run is
-saved, are the exact place. One file per subject: ``files``, ``disks``, ``hosts``, ``links``, ``datagrams``; what each
-does to the world is in ``totemviz.sim.doing``.
+saved, are the exact place. One file per subject: ``files``, ``disks``, ``hosts``, ``clients``, ``links``,
+``datagrams``; what each does to the world is in ``totemviz.sim.doing``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from totemviz.sim.interventions.base import Intervention
+from totemviz.sim.interventions.clients import CpgFlood, CpgRead
 from totemviz.sim.interventions.datagrams import DropMessage, DropToken
 from totemviz.sim.interventions.disks import DiskFault, LoadDisk, MendDisk, SetDisk, StallDisk
 from totemviz.sim.interventions.files import Delete, MakeDirectory, Rename, Write
@@ -32,6 +33,8 @@ AnyIntervention: TypeAlias = (
     | Restart
     | Leave
     | Pause
+    | CpgRead
+    | CpgFlood
     | Cut
     | CutOneWay
     | Heal
@@ -44,6 +47,8 @@ AnyIntervention: TypeAlias = (
 
 __all__ = [
     "AnyIntervention",
+    "CpgFlood",
+    "CpgRead",
     "Cut",
     "CutOneWay",
     "Delay",

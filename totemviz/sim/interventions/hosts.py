@@ -5,9 +5,11 @@ from __future__ import annotations
 from totemviz.sim.interventions.base import Intervention
 from totemviz.sim.units import Duration
 
+HOST = "host"
+
 
 class Kill(Intervention, frozen=True, kw_only=True, tag="kill"):
-    """SIGKILL to corosync and pmxcfs on ``node`` (or only to ``process``)."""
+    """SIGKILL to corosync and pmxcfs on ``node``, or only to ``process``, which may be a program."""
 
     node: int
     process: str = ""
@@ -53,7 +55,11 @@ class Leave(Intervention, frozen=True, kw_only=True, tag="leave"):
 
 
 class Pause(Intervention, frozen=True, kw_only=True, tag="pause"):
-    """SIGSTOP ``process`` on ``node``, SIGCONT after ``duration``."""
+    """SIGSTOP ``process`` on ``node``, SIGCONT after ``duration``.
+
+    ``process``: corosync, pmxcfs, the name of a program, or ``host``: nothing on the host runs, as in a virtual machine
+    that is paused.
+    """
 
     node: int
     duration: Duration
@@ -61,4 +67,5 @@ class Pause(Intervention, frozen=True, kw_only=True, tag="pause"):
 
     @property
     def text(self) -> str:  # noqa: D102
-        return f"stop {self.process} on node {self.node} for {self.duration}"
+        what = "all of node" if self.process == HOST else f"{self.process} on node"
+        return f"stop {what} {self.node} for {self.duration}"
