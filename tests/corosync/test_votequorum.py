@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.corosync.bus import Bus
+from tests.corosync.bus import Bus, StandInReassembler, StandInRing
 from totemviz.corosync.conf import CorosyncConf, load, parse
-from totemviz.corosync.effects import QuorumChanged
+from totemviz.corosync.daemon import Daemon
+from totemviz.corosync.decoders import decode_message
+from totemviz.corosync.effects import CpgError, QuorumChanged, StoreExpectedVotes
+from totemviz.corosync.quirks import Quirks
 from totemviz.corosync.quorum import view_lines
-from totemviz.corosync.votequorum import NodeFlag, VotequorumTimer, majority
-from totemviz.totem.effects import RingId, SetTimer
+from totemviz.corosync.votequorum import Votequorum, VotequorumTimer
+from totemviz.corosync.votes import NodeFlag, majority
+from totemviz.corosync.wire import NodeInfo, QdeviceRegister, QdeviceRename
+from totemviz.totem.effects import Level, Log, RingId, SetTimer, TotemTimer
 
 DATA = Path(__file__).parent / "data"
 LAB = load(DATA / "lab-3-nodes-udpu.conf")
@@ -220,22 +227,29 @@ def test_the_window_is_awaited_and_two_losses_within_it_cost_quorum() -> None:
     ("options", "after"),
     [
         ([], (True, 7, 4)),
-        (["allow_downscale: 1"], (True, 4, 3)),
-        (["allow_downscale: 1", "expected_votes: 3"], (True, 4, 3)),
-        (["allow_downscale: 1", "expected_votes: 6"], (True, 6, 4)),
+        (["allow_downscale: 1"], (True, 4, 4)),
+        (["allow_downscale: 1", "expected_votes: 3"], (True, 4, 4)),
     ],
 )
 def test_clean_leaves_under_allow_downscale(options: list[str], after: tuple[bool, int, int]) -> None:
-    """Seven nodes, three leave one after the other; the configured expected votes are the floor."""
-    floor = options if len(options) != 1 else [*options, "expected_votes: 4"]
-    bus = Bus(cluster([1] * 7, *floor))
-    bus.settle(*range(1, 8))
-    for leaver in (7, 6, 5):
+    """Seven nodes, three leave one after the other.
+
+    Fewer votes are expected, but quorum stays at the majority of the nodelist: allow_downscale implies
+    expected_votes_tracking, and that makes quorum.expected_votes, which should be the floor, count for nothing.
+    """
+    bus = Bus(cluster([1] * 7, *options))
+    leave(bus, 7, 6, 5)
+    assert verdicts(bus, 1, 2, 3, 4) == [after]
+
+
+def leave(bus: Bus, *leavers: int) -> None:
+    """The last nodes leave, one after the other."""
+    bus.settle(*range(1, leavers[0] + 1))
+    for leaver in leavers:
         bus.outputs[leaver].extend(bus.daemons[leaver].shutdown(0))
         bus.rotate(*range(1, leaver + 1))
         assert bus.daemons[leaver].exited
         bus.settle(*range(1, leaver))
-    assert verdicts(bus, 1, 2, 3, 4) == [after]
 
 
 def test_a_crash_does_not_downscale() -> None:
@@ -248,22 +262,27 @@ def test_a_crash_does_not_downscale() -> None:
 # ------------------------------------------------------------------------------------------------- the quorum device
 
 
-def with_device(votes: list[int]) -> Bus:
-    bus = Bus(cluster(votes, "device {", "model: net", "votes: 1", "}"))
+def with_device(votes: list[int], *keys: str) -> Bus:
+    bus = Bus(cluster(votes, "device {", "model: net", "votes: 1", *keys, "}"))
     everybody = range(1, len(votes) + 1)
     bus.settle(*everybody)
     for node in everybody:
-        bus.outputs[node].extend(bus.daemons[node].qdevice_register(0, "Qdevice"))
+        assert ask(bus, node, lambda votequorum: votequorum.device.register("Qdevice")) is CpgError.OK
     bus.rotate(*everybody)
     grant(bus, True, *everybody)
     return bus
 
 
+def ask(bus: Bus, node: int, request: Callable[[Votequorum], CpgError]) -> CpgError:
+    error, outputs = bus.daemons[node].ask_votequorum(bus.now_ns, request)
+    bus.outputs[node].extend(outputs)
+    return error
+
+
 def grant(bus: Bus, cast_vote: bool, *nodes: int) -> None:
     for node in nodes:
-        known, outputs = bus.daemons[node].qdevice_poll(0, bus.rings[node].ring_id, cast_vote)
-        bus.outputs[node].extend(outputs)
-        assert known
+        ring_id = bus.rings[node].ring_id
+        assert ask(bus, node, lambda v, r=ring_id: v.poll_device(r, cast_vote, "Qdevice")) is CpgError.OK  # type: ignore[misc]
     bus.rotate(*nodes)
 
 
@@ -281,6 +300,14 @@ def test_the_side_that_gets_the_devices_vote_is_quorate() -> None:
     assert waits in bus.lines(1, "VOTEQ")
 
 
+def test_without_a_device_daemon_its_votes_are_expected_and_missing() -> None:
+    bus = Bus(cluster([1, 1, 1, 1], "device {", "model: net", "votes: 1", "}"))
+    assert verdicts(bus, 1) == [(False, 4, 3)]  # at the start they are not in the sum
+    bus.settle(1, 2, 3, 4)
+    assert verdicts(bus, 1, 2, 3, 4) == [(True, 5, 3)]
+    assert bus.daemons[1].votequorum.total_votes == 4
+
+
 def test_a_vote_that_is_withdrawn_and_granted_again() -> None:
     bus = with_device([1, 1])
     bus.form(1)
@@ -292,7 +319,9 @@ def test_a_vote_that_is_withdrawn_and_granted_again() -> None:
 
 
 def test_a_silent_device_is_lost_after_its_timeout() -> None:
-    bus = with_device([1, 1])
+    bus = with_device([1, 1], "timeout: 4000")
+    timers = [out.delay_ns for out in bus.of(1, SetTimer) if out.timer == VotequorumTimer.QDEVICE]  # type: ignore[attr-defined]
+    assert timers == [4_000_000_000]
     bus.form(1)
     grant(bus, True, 1)
     bus.expire(VotequorumTimer.QDEVICE, 1)
@@ -302,28 +331,172 @@ def test_a_silent_device_is_lost_after_its_timeout() -> None:
 
 
 def test_sync_waits_for_the_device_and_not_for_ever() -> None:
-    bus = with_device([1, 1])
+    bus = with_device([1, 1], "sync_timeout: 7000")
+    bus.forget()
     bus.form(1)
     for _ in range(20):
         bus.hop(1)
     assert bus.daemons[1].sync_in_process
-    bus.expire(VotequorumTimer.QDEVICE_SYNC, 1)
+    timers = [out.delay_ns for out in bus.of(1, SetTimer) if out.timer == VotequorumTimer.QDEVICE]  # type: ignore[attr-defined]
+    assert timers == [7_000_000_000]
+    bus.expire(VotequorumTimer.QDEVICE, 1)
     bus.hop(1)
     bus.rotate(1)
     assert not bus.daemons[1].sync_in_process
+    assert verdicts(bus, 1) == [(False, 3, 2)]  # a device that was not heard of has no votes
+    assert "info VOTEQ lost contact with quorum device Qdevice" in bus.lines(1, "VOTEQ")
 
 
-def test_a_poll_about_another_ring_counts_for_nothing() -> None:
+def test_the_rows_are_sent_before_the_wait_and_once() -> None:
     bus = with_device([1, 1])
-    known, _ = bus.daemons[1].qdevice_poll(0, RingId(1, 9999), cast_vote=False)
-    assert not known
-    assert bus.daemons[1].votequorum.us.flags & NodeFlag.QDEVICE_CAST_VOTE
+    bus.form(1)
+    bus.rings[1].submitted.clear()
+    for _ in range(20):
+        bus.hop(1)
+    sent = [decode_message(message)[1] for message in bus.rings[1].submitted]
+    rows = [one.nodeid for one in sent if isinstance(one, NodeInfo)]
+    assert rows == [1, 0]
+    assert [one.operation for one in sent if isinstance(one, QdeviceRegister)] == [1]
+
+
+def test_requests_of_a_device_that_do_not_fit() -> None:
+    bus = with_device([1, 1])
+    votequorum = bus.daemons[1].votequorum
+    ring_id = bus.rings[1].ring_id
+    assert votequorum.poll_device(RingId(1, 9999), False, "Qdevice") is CpgError.MESSAGE_ERROR
+    assert votequorum.us.flags & NodeFlag.QDEVICE_CAST_VOTE
+    assert votequorum.poll_device(ring_id, False, "other") is CpgError.INVALID_PARAM
+    assert votequorum.device.register("Qdevice") is CpgError.OK
+    assert votequorum.device.register("other") is CpgError.EXIST
+    assert votequorum.device.unregister("other") is CpgError.INVALID_PARAM
+    bare = Bus(LAB).daemons[1].votequorum
+    assert bare.poll_device(ring_id, True, "Qdevice") is CpgError.NOT_EXIST
+    assert bare.device.unregister("Qdevice") is CpgError.NOT_EXIST
+    assert bare.device.set_master_wins(True, "Qdevice") is CpgError.NOT_EXIST
+    assert bare.device.register("Qdevice") is CpgError.OK
+    assert bare.device.register("Qdevice") is CpgError.TRY_AGAIN
 
 
 def test_an_unregistered_device_takes_its_vote_along() -> None:
     bus = with_device([1, 1])
     bus.form(1)
     grant(bus, True, 1)
-    bus.outputs[1].extend(bus.daemons[1].qdevice_unregister(0))
+    assert ask(bus, 1, lambda votequorum: votequorum.device.unregister("Qdevice")) is CpgError.OK
     bus.rotate(1)
     assert verdicts(bus, 1) == [(False, 3, 2)]
+    assert bus.daemons[1].votequorum.device.name == ""
+
+
+def test_the_device_may_be_renamed() -> None:
+    bus = with_device([1, 1])
+    rename = QdeviceRename(b"Qdevice".ljust(255, b"\0"), b"Other".ljust(255, b"\0"))
+    bus.daemons[1].multicast(rename.encode())
+    bus.rotate(1, 2)
+    assert {bus.daemons[node].votequorum.device.name for node in (1, 2)} == {"Other"}
+
+
+def test_master_wins_lets_the_side_with_the_device_go_on_alone() -> None:
+    """Five nodes with a device of one vote; one node is cut off with the device's vote."""
+    bus = with_device([1, 1, 1, 1, 1])
+    assert verdicts(bus, 1) == [(True, 6, 4)]
+    bus.form(1)
+    grant(bus, True, 1)
+    assert verdicts(bus, 1) == [(False, 6, 4)]
+    assert ask(bus, 1, lambda votequorum: votequorum.device.set_master_wins(True, "Qdevice")) is CpgError.OK
+    bus.rotate(1)
+    assert verdicts(bus, 1) == [(True, 6, 4)]
+    assert "debug VOTEQ node is quorate as part of master_wins partition" in bus.lines(1, "VOTEQ")
+    grant(bus, False, 1)
+    assert verdicts(bus, 1) == [(False, 6, 4)]
+
+
+# ------------------------------------------------------------------------------------- the operator's expected votes
+
+
+@pytest.mark.parametrize(
+    ("members", "votes", "error", "after"),
+    [
+        ([1, 2], 2, CpgError.OK, (True, 2, 2)),
+        ([1, 2], 3, CpgError.OK, (True, 3, 2)),
+        ([1, 2], 1, CpgError.INVALID_PARAM, (False, 5, 3)),  # fewer than are here
+        ([1, 2], 4, CpgError.OK, (False, 4, 3)),  # not enough to help, but it is not quorate anyhow
+        ([1, 2, 3], 6, CpgError.INVALID_PARAM, (True, 5, 3)),  # would cost quorum
+        ([1, 2, 3], 3, CpgError.OK, (True, 3, 2)),
+    ],
+)
+def test_pvecm_expected(members: list[int], votes: int, error: CpgError, after: tuple[bool, int, int]) -> None:
+    bus = Bus(cluster([1] * 5))
+    bus.settle(1, 2, 3, 4, 5)
+    bus.settle(*members)
+    assert ask(bus, members[-1], lambda votequorum: votequorum.set_expected(votes)) is error
+    bus.rotate(*members)
+    assert verdicts(bus, *members) == [after]
+
+
+def test_a_lowered_expectation_rises_again_with_the_nodes() -> None:
+    bus = Bus(cluster([1] * 3))
+    bus.settle(1, 2, 3)
+    bus.settle(1)
+    assert ask(bus, 1, lambda votequorum: votequorum.set_expected(1)) is CpgError.OK
+    bus.rotate(1)
+    assert verdicts(bus, 1) == [(True, 1, 1)]
+    bus.settle(1, 2, 3)
+    assert verdicts(bus, 1, 2, 3) == [(True, 3, 2)]
+
+
+# ------------------------------------------------------------------------------------------- expected_votes_tracking
+
+
+def tracking(saved: int, *, faithful: bool) -> tuple[Daemon, list[object]]:
+    conf = cluster([1, 1, 1], "expected_votes_tracking: 1", "expected_votes: 2")
+    conf = msgspec.structs.replace(conf, quirks=Quirks(ev_tracking_never_saved=faithful))
+    daemon = Daemon(1, conf, StandInRing(1), StandInReassembler(), tracked_votes=saved)
+    return daemon, [*daemon.start(0), *daemon.expire(0, TotemTimer.STARTUP)]
+
+
+def test_tracked_votes_are_expected_from_the_start() -> None:
+    daemon, outputs = tracking(7, faithful=False)
+    assert (daemon.votequorum.us.expected_votes, daemon.votequorum.quorum) == (7, 4)
+    assert [out.votes for out in outputs if isinstance(out, StoreExpectedVotes)] == [7]
+    daemon, outputs = tracking(0, faithful=False)
+    assert daemon.votequorum.us.expected_votes == 3  # the nodelist, not quorum.expected_votes
+    assert [out.votes for out in outputs if isinstance(out, StoreExpectedVotes)] == [0, 3]
+
+
+def test_the_real_one_never_saves_them() -> None:
+    daemon, outputs = tracking(0, faithful=True)
+    assert not any(isinstance(out, StoreExpectedVotes) for out in outputs)
+    lines = [out for out in outputs if isinstance(out, Log) and "ev_tracking_barrier on disk" in out.text]
+    assert [line.level for line in lines] == [Level.WARNING, Level.WARNING]
+    assert daemon.votequorum.tracked_votes == 3
+
+
+def test_last_man_standing_with_more_than_one_vote_is_disabled() -> None:
+    bus = Bus(cluster([1, 1, 2], "last_man_standing: 1"))
+    bus.settle(1, 2, 3)
+    bus.forget()
+    bus.settle(1, 3)
+    assert not [out for out in bus.of(1, SetTimer) if out.timer == VotequorumTimer.LAST_MAN_STANDING]  # type: ignore[attr-defined]
+
+
+def test_last_man_standing_with_a_tie_breaker_looks_at_the_lowest_node_whatever_the_list_says() -> None:
+    bus = Bus(cluster([1] * 4, "last_man_standing: 1", "auto_tie_breaker: 1", "auto_tie_breaker_node: 4"))
+    bus.settle(1, 2, 3, 4)
+    bus.forget()
+    bus.settle(1, 2)
+    bus.settle(3, 4)
+
+    def counts_anew(node: int) -> bool:
+        return any(out.timer == VotequorumTimer.LAST_MAN_STANDING for out in bus.of(node, SetTimer))  # type: ignore[attr-defined]
+
+    assert counts_anew(1)
+    assert not counts_anew(3)
+
+
+def test_what_votequorum_does_not_like_is_said_at_its_start() -> None:
+    bus = Bus(cluster([1, 1], "two_node: 1", "auto_tie_breaker: 1"))
+    said = [line for line in bus.lines(1, "VOTEQ") if line.startswith("crit")]
+    assert said == [
+        "crit VOTEQ two_node and auto_tie_breaker are both specified but are not compatible.",
+        "crit VOTEQ two_node has been disabled, please fix your corosync.conf",
+    ]

@@ -17,12 +17,12 @@ import msgspec
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+from totemviz.corosync.quirks import Quirks
 from totemviz.sim import interventions as do
 from totemviz.sim.scenario import ClusterSpec, NetworkSpec, Scenario, StartSpec, cluster_conf, dump_scenario
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import MS, SECOND, US, Duration
 from totemviz.sim.world import World
-from totemviz.totem.config import Quirks
 from totemviz.trace.checks import Violation, check
 
 TOKEN_MS = 300

@@ -258,5 +258,5 @@ def test_a_freeze_stops_the_whole_host() -> None:
     ],
 )
 def test_what_cannot_be_done_is_said(action: AnyIntervention, field: str) -> None:
-    problem = check_intervention(action, [1, 2, 3])
+    problem = check_intervention(action, cluster_conf(Scenario(), "case", Path()))
     assert problem is not None and problem[0] == field

@@ -10,13 +10,18 @@ import pytest
 from hypothesis import Phase, find, given, settings
 
 from tests.sim.search import PROFILE, report, scenarios, trouble
+from totemviz.corosync.quirks import Quirks
 from totemviz.sim.scenario import Scenario, cluster_conf, dump_scenario, load_scenario, parse_scenario
-from totemviz.totem.config import Quirks
 from totemviz.trace.checks import unexpected
 
 FOUND = Path(__file__).parent / "found"
 DEEP = os.environ.get("TOTEMVIZ_SEARCH") == "deep"
-CORRECTED = Quirks(token_copy_frees_messages=False, recovery_counters_survive=False)
+CORRECTED = Quirks(
+    token_copy_frees_messages=False,
+    recovery_counters_survive=False,
+    barrier_abort_keeps_joinlists=False,
+    join_list_outlives_leave=False,
+)
 
 
 @PROFILE

@@ -183,7 +183,7 @@ def _send_join(conf: CorosyncConf) -> Advice | None:
 
 
 def _one_link(conf: CorosyncConf) -> Advice | None:
-    if len(conf.nodes) < 2 or len(conf.nodes[0].addresses) > 1:
+    if len(conf.nodes) < 2 or len(conf.links) > 1:
         return None
     text = "One link only: a node whose network fails is out of the cluster. "
     mend = "Add ring1_addr on a second network." if conf.transport is Transport.KNET else "Only knet has more links."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from totemviz.corosync.conf import CorosyncConf
-from totemviz.corosync.votequorum import majority
+from totemviz.corosync.votes import majority
 
 
 class VoteShare(msgspec.Struct, frozen=True):

@@ -1,151 +1,40 @@
 """corosync.conf as corosync reads it: keys, defaults, limits and the effective values (sheet §2).
 
-``KEYS`` says what each section may hold; a key that is not in it is kept and listed as a warning, as corosync
+``keys`` says what each section may hold; a key that is not in it is kept and listed as a warning, as corosync
 keeps it in its map and never looks at it. Everything corosync refuses is a ``ConfError`` with file, line and mend.
-Sources: ``coroparse.c: main_config_parser_cb``, ``totemconfig.c: totem_config_validate``,
-``votequorum.c: votequorum_readconfig``.
+Sources: ``coroparse.c: main_config_parser_cb``, ``totemconfig.c: totem_config_validate``; the quorum section is read in
+``options``.
+
+What depends on the machine is not checked: whether names resolve, key files, users and groups.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
 from totemviz.corosync.grammar import ConfError, Entry, Section, parse_tree, write_tree
+from totemviz.corosync.keys import FREE_SECTIONS, KEYS, LINKS_MAX, ONLY, QUORUM_PROVIDER, REQUIRED, complaint
+from totemviz.corosync.options import OptionsReader, QuorumOptions
+from totemviz.corosync.quirks import Quirks
 from totemviz.totem.config import KEYS as TOTEM_KEYS
 from totemviz.totem.config import PROCESSOR_COUNT_MAX, TotemConfig, Transport
 
-__all__ = ["ConfError", "CorosyncConf", "NodeConf", "QuorumOptions", "dump", "load", "parse"]
+__all__ = ["KEYS", "ConfError", "CorosyncConf", "NodeConf", "QuorumOptions", "dump", "load", "parse"]
 
-LINKS_MAX = 8
 KNET_NODEID_MAX = 65535
-QUORUM_PROVIDER = "corosync_votequorum"
-_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
-
-Rule = tuple[int, int] | tuple[str, ...] | None
-"""What a value may be: a range of integers, one of some words, or any text."""
-
-U8: Rule = (0, 2**8 - 1)
-U16: Rule = (0, 2**16 - 1)
-U32: Rule = (0, 2**32 - 1)
-I32: Rule = (-(2**31), 2**31 - 1)
-U64: Rule = (0, 2**64 - 1)
-SWITCH: Rule = (0, 1)
-YES_NO: Rule = ("yes", "no")
-ON_OFF: Rule = ("on", "off")
-TEXT: Rule = None
-
-_LOG: Mapping[str, Rule] = {
-    "debug": ("on", "off", "trace"),
-    "fileline": ON_OFF,
-    "function_name": ON_OFF,
-    "blackbox": ON_OFF,
-    "timestamp": ("on", "off", "hires"),
-    "to_stderr": YES_NO,
-    "to_logfile": YES_NO,
-    "to_syslog": YES_NO,
-    "logfile": TEXT,
-    "logfile_priority": TEXT,
-    "syslog_facility": TEXT,
-    "syslog_priority": TEXT,
-    "subsys": TEXT,
-    "name": TEXT,
-}
-
-KEYS: Mapping[str, Mapping[str, Rule]] = {
-    "totem": {
-        **dict.fromkeys(TOTEM_KEYS, U32),
-        "version": U32,
-        "nodeid": U32,
-        "threads": U32,
-        "netmtu": U32,
-        "knet_pmtud_interval": U32,
-        "knet_mtu": U32,
-        "knet_compression_threshold": U32,
-        "knet_compression_level": I32,
-        "knet_compression_model": ("none", "zlib", "lz4", "lz4hc", "lzo2", "lzma", "bzip2", "zstd"),
-        "config_version": U64,
-        "cluster_name": TEXT,
-        "transport": tuple(Transport),
-        "ip_version": ("ipv4", "ipv6", "ipv4-6", "ipv6-4"),
-        "ip_dscp": TEXT,
-        "link_mode": ("passive", "active", "rr"),
-        "secauth": ON_OFF,
-        "crypto_model": ("nss", "openssl", "gcrypt"),
-        "crypto_cipher": ("none", "aes256", "aes192", "aes128"),
-        "crypto_hash": ("none", "md5", "sha1", "sha256", "sha384", "sha512"),
-        "keyfile": TEXT,
-        "key": TEXT,
-        "rrp_mode": TEXT,
-        "autogenerate_cluster_id": TEXT,
-        "clear_node_high_bit": YES_NO,
-        "block_unlisted_ips": YES_NO,
-        "cancel_token_hold_on_retransmit": YES_NO,
-    },
-    "totem.interface": {
-        "linknumber": (0, LINKS_MAX - 1),
-        "bindnetaddr": TEXT,
-        "broadcast": YES_NO,
-        "mcastaddr": TEXT,
-        "mcastport": U16,
-        "ttl": U8,
-        "knet_link_priority": U8,
-        "knet_ping_interval": U32,
-        "knet_ping_timeout": U32,
-        "knet_ping_precision": U32,
-        "knet_pong_count": U32,
-        "knet_transport": ("udp", "sctp"),
-    },
-    "nodelist": {},
-    "nodelist.node": {
-        "name": TEXT,
-        "nodeid": U32,
-        "quorum_votes": U32,
-        **{f"ring{link}_addr": TEXT for link in range(LINKS_MAX)},
-    },
-    "quorum": {
-        "provider": (QUORUM_PROVIDER,),
-        "expected_votes": U32,
-        "votes": U32,
-        "two_node": SWITCH,
-        "wait_for_all": SWITCH,
-        "last_man_standing": SWITCH,
-        "last_man_standing_window": U32,
-        "auto_tie_breaker": SWITCH,
-        "auto_tie_breaker_node": TEXT,
-        "allow_downscale": SWITCH,
-        "expected_votes_tracking": SWITCH,
-        "leaving_timeout": U32,
-    },
-    "quorum.device": {
-        "model": TEXT,
-        "timeout": U32,
-        "sync_timeout": U32,
-        "votes": U32,
-        "master_wins": SWITCH,
-    },
-    "logging": _LOG,
-    "logging.logger_subsys": _LOG,
-    "logging.logging_daemon": _LOG,
-    "system": {
-        "qb_ipc_type": ("native", "shm", "socket"),
-        "sched_rr": YES_NO,
-        "priority": TEXT,
-        "move_to_root_cgroup": ("yes", "no", "auto"),
-        "allow_knet_handle_fallback": YES_NO,
-        "state_dir": TEXT,
-    },
-}
-
-FREE_SECTIONS = ("resources", "uidgid", "service", "amf", "nozzle", "pload", "quorum.device")
-"""Sections with content that the ring and the quorum do not depend on: their keys are kept and not checked."""
+FRAME_SIZES = 256, 65536
+IP_VERSIONS = {"ipv4": 4, "ipv6": 6}
+_RING_KEY = re.compile(r"ring([0-9]{1,9})_addr\Z")
 
 
 class NodeConf(msgspec.Struct, frozen=True):
-    """One node of the nodelist; ``addresses`` are ring0_addr, ring1_addr …, ``line`` where its section opens."""
+    """One node of the nodelist; ``addresses`` are in the order of ``CorosyncConf.links``; ``line`` opens it."""
 
     nodeid: int
     name: str
@@ -154,44 +43,37 @@ class NodeConf(msgspec.Struct, frozen=True):
     line: int
 
 
-class QuorumOptions(msgspec.Struct, frozen=True):
-    """votequorum's options; None means not set. ``device`` is the qdevice's votes, if one is configured."""
-
-    expected_votes: int | None = None
-    two_node: bool = False
-    wait_for_all: bool = False
-    auto_tie_breaker: bool = False
-    auto_tie_breaker_node: str = "lowest"
-    last_man_standing: bool = False
-    last_man_standing_window_ms: int = 10000
-    allow_downscale: bool = False
-    expected_votes_tracking: bool = False
-    device: int | None = None
-
-
 class CorosyncConf(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked corosync.conf. ``warnings`` are full lines ``FILE:LINE: …``; ``tree`` keeps the file itself."""
+    """A checked corosync.conf. ``warnings`` are full lines ``FILE:LINE: …``; ``tree`` keeps the file itself.
+
+    ``links`` are the numbers X of the ringX_addr in use; ``quirks`` is not in the file.
+    """
 
     path: str
     cluster_name: str
     config_version: int
     transport: Transport
+    links: tuple[int, ...]
     nodes: tuple[NodeConf, ...]
     totem: TotemConfig
     quorum: QuorumOptions
     encrypted: bool
     warnings: tuple[str, ...]
     tree: Section
+    quirks: Quirks = Quirks()
 
     @property
     def expected_votes(self) -> int:
-        """Votes of the whole cluster: quorum.expected_votes, or the sum of the nodelist (sheet §9.1)."""
-        if self.quorum.expected_votes:
-            return self.quorum.expected_votes
+        """What a node expects at its start: quorum.expected_votes, or the sum of the nodelist (sheet §9.1).
+
+        A quorum device is in that sum only if the file leaves its votes open; otherwise they are added when it is seen.
+        Under expected_votes_tracking quorum.expected_votes counts for nothing.
+        """
+        options = self.quorum
+        if options.expected_votes and not options.expected_votes_tracking:
+            return options.expected_votes
         votes = sum(node.votes for node in self.nodes)
-        if self.quorum.device is None:
-            return votes
-        return votes + self.quorum.device
+        return votes if options.device_votes_given else votes + (options.device or 0)
 
     def node(self, nodeid: int) -> NodeConf:
         """The nodelist entry of a node id. Raises KeyError if there is none."""
@@ -226,23 +108,29 @@ class _Reader:
         self.last_line = max([1, *(line for section in tree.sections for line in _lines(section))])
 
     def read(self) -> CorosyncConf:
+        for entry in self.tree.entries:
+            self._warn(entry.line, f"key {entry.key} outside a section; corosync ignores it")
         self._check_values(self.tree, "")
         totem = self._merged("totem")
-        version = self._integer(totem, "version", 2)
-        if version != 2:
-            self._fail(totem.get("version"), f"totem.version {version} is not supported; write 'version: 2'")
+        version = totem.get("version")
+        if version is None or int(version.value) != 2:
+            self._fail(version or totem, "totem.version must be 2; write 'version: 2'")
         transport = Transport(self._text(totem, "transport", Transport.KNET.value))
-        nodes = self._nodes(transport)
-        self._check_links(totem, transport, nodes)
-        quorum = self._quorum(nodes)
+        sections = self._node_sections()
+        links = self._links(sections, totem, transport)
+        nodes = self._nodes(sections, links, totem, transport)
+        self._check_interfaces(totem, transport, links)
+        # the token timeout grows with the addresses on link 0 and nothing else (``totem_volatile_config_read``)
+        counted = len(nodes) if links[0] == 0 else 0
         return CorosyncConf(
             path=self.path,
             cluster_name=self._text(totem, "cluster_name", ""),
             config_version=self._integer(totem, "config_version", 0),
             transport=transport,
+            links=links,
             nodes=nodes,
-            totem=self._timeouts(totem, transport, len(nodes)),
-            quorum=quorum,
+            totem=self._timeouts(totem, transport, counted),
+            quorum=self._quorum(nodes),
             encrypted=self._crypto(totem, transport),
             warnings=tuple(self.warnings),
             tree=self.tree,
@@ -253,34 +141,28 @@ class _Reader:
     def _check_values(self, section: Section, path: str) -> None:
         rules = KEYS.get(path, {})
         seen: dict[str, int] = {}
-        for entry in section.entries:
-            if entry.key not in rules:
+        for entry in section.entries if path else ():
+            if entry.key in rules:
+                refused, text = complaint(entry.value, rules[entry.key])
+                if refused:
+                    self._fail(entry, f"{path}.{entry.key}: {text}")
+                if text:
+                    self._warn(entry.line, f"{path}.{entry.key}: {text}")
+            elif path in ONLY and entry.key not in ONLY[path]:
+                self._fail(entry, f"{path} may hold {' and '.join(ONLY[path])} only; remove {entry.key}")
+            elif not path.startswith(FREE_SECTIONS):
                 self._warn(entry.line, f"unknown key {path}.{entry.key}; corosync ignores it")
-            else:
-                self._check(entry, f"{path}.{entry.key}", rules[entry.key])
-            if entry.key in seen:
+            if entry.key in seen and path not in ONLY:
                 self._warn(entry.line, f"{path}.{entry.key} again (line {seen[entry.key]}); the last one counts")
             seen[entry.key] = entry.line
+        if path in REQUIRED and REQUIRED[path] not in seen:
+            self._fail(section, f"{path} without {REQUIRED[path]}; add '{REQUIRED[path]}: NAME'")
         for child in section.sections:
             child_path = f"{path}.{child.name}" if path else child.name
-            if child_path in KEYS:
+            if child_path in KEYS or child_path in ONLY:
                 self._check_values(child, child_path)
             elif not child_path.startswith(FREE_SECTIONS):
                 self._warn(child.line, f"unknown section {child_path}; corosync ignores it")
-
-    def _check(self, entry: Entry, name: str, rule: Rule) -> None:
-        if rule is None:
-            return
-        if isinstance(rule[0], str):
-            words = [str(word) for word in rule]
-            if entry.value not in words:
-                self._fail(entry, f"{name}: {entry.value!r} is not allowed; use {_either(words)}")
-            return
-        low, high = int(rule[0]), int(rule[1])
-        if not _INTEGER.match(entry.value):
-            self._fail(entry, f"{name}: {entry.value!r} is not a whole number; use {low} to {high}")
-        if not low <= int(entry.value) <= high:
-            self._fail(entry, f"{name}: {entry.value} is out of range; use {low} to {high}")
 
     def _merged(self, name: str) -> Section:
         """A top-level section that may be opened several times, as one."""
@@ -300,7 +182,7 @@ class _Reader:
         entry = section.get(key)
         return default if entry is None else entry.value
 
-    def _fail(self, place: Entry | Section | None, message: str) -> None:
+    def _fail(self, place: Entry | Section | None, message: str) -> NoReturn:
         raise ConfError(self.path, place.line if place else self.last_line, message)
 
     def _warn(self, line: int, message: str) -> None:
@@ -308,21 +190,94 @@ class _Reader:
 
     # ----------------------------------------------------------------------------------------------------- nodes
 
-    def _nodes(self, transport: Transport) -> tuple[NodeConf, ...]:
-        sections = [node for nodelist in self.tree.named("nodelist") for node in nodelist.named("node")]
-        if not sections:
-            place = next(self.tree.named("nodelist"), None)
-            self._fail(place, "no node in the nodelist; add 'nodelist {' with one 'node {' per cluster member")
-        if len(sections) > PROCESSOR_COUNT_MAX:
-            extra = sections[PROCESSOR_COUNT_MAX]
+    def _node_sections(self) -> list[Section]:
+        """The nodes by their place in the nodelist: a second nodelist begins anew at the first place, key by key."""
+        merged: list[Section] = []
+        for nodelist in self.tree.named("nodelist"):
+            for place, section in enumerate(nodelist.named("node")):
+                if place == len(merged):
+                    merged.append(section)
+                    continue
+                before = merged[place]
+                self._warn(section.line, f"a second nodelist changes the node of line {before.line}, key by key")
+                entries = (*before.entries, *section.entries)
+                merged[place] = Section("node", before.line, entries, before.sections)
+        if not merged:
+            where = next(self.tree.named("nodelist"), None)
+            self._fail(where, "no node in the nodelist; add 'nodelist {' with one 'node {' per cluster member")
+        if len(merged) > PROCESSOR_COUNT_MAX:
+            extra = merged[PROCESSOR_COUNT_MAX]
             self._fail(extra, f"more than {PROCESSOR_COUNT_MAX} nodes; corosync cannot run more in one cluster")
+        if (
+            len(nodelists := list(self.tree.named("nodelist"))) > 1
+        ):  # from here on there is one, with what they amount to
+            one = Section("nodelist", nodelists[0].line, (), tuple(merged))
+            others = (section for section in self.tree.sections if section.name != "nodelist")
+            self.tree = msgspec.structs.replace(self.tree, sections=(one, *others))
+        return merged
+
+    def _links(self, sections: list[Section], totem: Section, transport: Transport) -> tuple[int, ...]:
+        """The links in use, which must be the same on all nodes."""
+        used = [tuple(link for link in range(LINKS_MAX) if node.get(f"ring{link}_addr")) for node in sections]
+        for node, links in zip(sections, used, strict=True):
+            for item in node.entries:
+                if (match := _RING_KEY.match(item.key)) and int(match[1]) >= LINKS_MAX:
+                    self._fail(item, f"{item.key}: there are {LINKS_MAX} links; use ring0_addr to ring7_addr")
+            if not links:
+                self._fail(node, f"{_called(node)} has no ring0_addr; add 'ring0_addr: ADDRESS'")
+            if links != used[0]:
+                raise ConfError(
+                    self.path,
+                    node.line,
+                    f"{_called(node)} has {_named(links)} and {_called(sections[0])} has {_named(used[0])}; "
+                    "give all nodes the same ringX_addr keys",
+                )
+        links = used[0]
+        if links[0] and sections[0].get("name") is None:
+            self._fail(sections[0], f"without ring0_addr {_called(sections[0])} needs a name; add 'name: NAME'")
+        if transport is not Transport.KNET and len(links) > 1:
+            message = f"{len(links)} links need knet; remove {_named(links[1:])} or 'transport: {transport}'"
+            raise ConfError(self.path, sections[0].line, message)
+        if len(links) > 1:
+            for node in sections:
+                if node.get("name") is None:
+                    self._fail(node, f"{_called(node)} has no name and several links; add 'name: NAME'")
+        version = IP_VERSIONS.get(self._text(totem, "ip_version", "ipv4" if transport is Transport.UDP else ""))
+        for link in links:
+            self._check_addresses([entry for node in sections if (entry := node.get(f"ring{link}_addr"))], version)
+        return links
+
+    def _check_addresses(self, entries: list[Entry], version: int | None) -> None:
+        """Those of one link: no literal address of a family that is not allowed, or not the others'."""
+        first: Entry | None = None
+        for entry in entries:
+            if not entry.value or " " in entry.value or "\t" in entry.value:
+                self._fail(entry, f"{entry.key}: {entry.value!r} is no address; write an IP address or a host name")
+            if (address := _literal(entry.value)) is None:
+                continue
+            if version and address.version != version:
+                self._fail(entry, f"{entry.key}: {entry.value} is no IPv{version} address; see totem.ip_version")
+            first = first or entry
+            if (other := _literal(first.value)) and other.version != address.version:
+                self._fail(entry, f"{entry.key}: {entry.value} is of another IP family than {first.value}; use one")
+
+    def _nodes(
+        self, sections: list[Section], links: tuple[int, ...], totem: Section, transport: Transport
+    ) -> tuple[NodeConf, ...]:
         nodes: list[NodeConf] = []
         for section in sections:
-            node = self._node(section, transport)
+            addresses = tuple(self._text(section, f"ring{link}_addr", "") for link in links)
+            node = NodeConf(
+                nodeid=self._nodeid(section, addresses[0], totem, transport),
+                name=self._text(section, "name", addresses[0]),
+                votes=self._integer(section, "quorum_votes", 1),
+                addresses=addresses,
+                line=section.line,
+            )
             for other in nodes:
                 if other.nodeid == node.nodeid:
                     self._fail(
-                        section.get("nodeid"),
+                        section.get("nodeid") or section,
                         f"duplicate nodeid {node.nodeid} (also in line {other.line}); give every node its own",
                     )
                 if set(other.addresses) & set(node.addresses):
@@ -330,53 +285,43 @@ class _Reader:
             nodes.append(node)
         return tuple(nodes)
 
-    def _node(self, section: Section, transport: Transport) -> NodeConf:
-        if (entry := section.get("nodeid")) is None:
-            self._fail(section, "node without nodeid; add 'nodeid: N', different for every node")
-            raise AssertionError("unreachable")
-        nodeid = int(entry.value)
-        if nodeid == 0:
-            self._fail(entry, "nodeid 0 is reserved; use 1 or more")
+    def _nodeid(self, section: Section, address: str, totem: Section, transport: Transport) -> int:
+        """The node's id; over UDP and UDPU a missing one, or 0, is made of its IPv4 address (``generate_nodeid``)."""
+        entry = section.get("nodeid")
+        nodeid = int(entry.value) if entry else 0
         if transport is Transport.KNET and nodeid > KNET_NODEID_MAX:
             self._fail(entry, f"nodeid {nodeid} is too large for knet; use 1 to {KNET_NODEID_MAX}")
-        addresses = []
-        for link in range(LINKS_MAX):
-            address = section.get(f"ring{link}_addr")
-            if address is None or not address.value:
-                break
-            addresses.append(address.value)
-        if not addresses:
-            self._fail(section, f"node {nodeid} has no ring0_addr; add 'ring0_addr: ADDRESS'")
-        for link in range(len(addresses), LINKS_MAX):
-            if stray := section.get(f"ring{link}_addr"):
-                missing = len(addresses)
-                self._fail(stray, f"node {nodeid} has no ring{missing}_addr; number its links without a gap")
-        return NodeConf(
-            nodeid=nodeid,
-            name=self._text(section, "name", addresses[0]),
-            votes=self._integer(section, "quorum_votes", 1),
-            addresses=tuple(addresses),
-            line=section.line,
-        )
+        if not nodeid and transport is not Transport.KNET and isinstance(made := _literal(address), IPv4Address):
+            high_bit = self._text(totem, "clear_node_high_bit", "no") == "yes"
+            nodeid = int(made) & (0x7FFF_FFFF if high_bit else 0xFFFF_FFFF)
+        if not nodeid and entry:
+            self._fail(entry, "nodeid 0 is reserved; use 1 or more")
+        if not nodeid:
+            self._fail(section, "node without nodeid; add 'nodeid: N', different for every node")
+        return nodeid
 
-    def _check_links(self, totem: Section, transport: Transport, nodes: tuple[NodeConf, ...]) -> None:
-        links = len(nodes[0].addresses)
-        for node in nodes:
-            if len(node.addresses) != links:
-                raise ConfError(
-                    self.path,
-                    node.line,
-                    f"node {node.nodeid} has {len(node.addresses)} links and node {nodes[0].nodeid} has {links}; "
-                    "give all nodes the same ringX_addr keys",
-                )
-        if transport is not Transport.KNET and links > 1:
-            raise ConfError(
-                self.path, nodes[0].line, f"{links} links need knet; remove ring1_addr or 'transport: {transport}'"
-            )
+    def _check_interfaces(self, totem: Section, transport: Transport, links: tuple[int, ...]) -> None:
+        """The interface sections, which change links and make none (``totem_config_validate``)."""
         for interface in totem.named("interface"):
             number = self._integer(interface, "linknumber", 0)
-            if number >= links:
+            says_something = any(entry.key != "linknumber" for entry in interface.entries)
+            if number not in links and says_something:
+                self._fail(interface, f"interface {number} has no ring{number}_addr in the nodelist; remove it")
+            if number not in links:
                 self._warn(interface.line, f"interface {number} has no ring{number}_addr in the nodelist")
+            if (port := interface.get("mcastport")) and int(port.value) == 0:
+                self._fail(port, "mcastport 0 is no port; use 1 to 65535")
+            if (ttl := interface.get("ttl")) and transport is not Transport.UDP and int(ttl.value) != 1:
+                self._fail(ttl, f"ttl is for multicast and {transport} has none; remove it")
+            priority = interface.get("knet_link_priority")
+            if priority and transport is not Transport.KNET and int(priority.value) != 1:
+                self._fail(priority, f"knet_link_priority needs knet and this is {transport}; remove it")
+            group = interface.get("mcastaddr")
+            if group and transport is Transport.UDP and (made := _literal(group.value)) and not made.is_multicast:
+                self._fail(group, f"mcastaddr {group.value} is no multicast address; use 239.192.x.y for example")
+        named = totem.get("cluster_name") or any(section.get("mcastaddr") for section in totem.named("interface"))
+        if transport is Transport.UDP and not named:
+            self._fail(totem, "udp needs a multicast address; add 'cluster_name: NAME', of which one is made")
 
     # ----------------------------------------------------------------------------------------- timeouts and crypto
 
@@ -388,10 +333,19 @@ class _Reader:
                 given,
                 transport=transport,
                 cancel_token_hold_on_retransmit=self._text(totem, "cancel_token_hold_on_retransmit", "no") == "yes",
+                netmtu=self._netmtu(totem),
             )
         except ValueError as error:
             words = str(error).partition(":")[0].split(".")
             raise ConfError(self.path, self._blame(totem, words[-1]), _mend(str(error))) from error
+
+    def _netmtu(self, totem: Section) -> int:
+        """The frame size set in the file, 0 for the transport's. corosync takes any, and fails with some later."""
+        entry = totem.get("netmtu")
+        low, high = FRAME_SIZES
+        if entry and int(entry.value) and not low <= int(entry.value) <= high:
+            self._fail(entry, f"corosync cannot work with frames of {entry.value} bytes; use {low} to {high}")
+        return int(entry.value) if entry else 0
 
     def _blame(self, totem: Section, key: str) -> int:
         """Line of the key that is wrong; of the one it is computed from if it is not in the file itself."""
@@ -417,62 +371,9 @@ class _Reader:
     def _quorum(self, nodes: tuple[NodeConf, ...]) -> QuorumOptions:
         section = self._merged("quorum")
         if section.get("provider") is None:
+            # corosync itself would start, with every partition quorate; pmxcfs would not
             self._fail(section, f"no quorum provider; add 'quorum {{' with 'provider: {QUORUM_PROVIDER}'")
-        flags = {
-            key: bool(self._integer(section, key, 0))
-            for key in (
-                "two_node",
-                "wait_for_all",
-                "auto_tie_breaker",
-                "last_man_standing",
-                "allow_downscale",
-                "expected_votes_tracking",
-            )
-        }
-        if flags["two_node"] and flags["auto_tie_breaker"]:
-            flags["two_node"] = False
-            place = section.get("two_node") or section
-            self._warn(place.line, "two_node and auto_tie_breaker exclude each other; two_node is disabled")
-        if flags["two_node"] and section.get("wait_for_all") is None:
-            flags["wait_for_all"] = True
-        if flags["allow_downscale"]:
-            flags["expected_votes_tracking"] = True
-        self._check_tie_breaker(section, flags, nodes)
-        return QuorumOptions(
-            expected_votes=self._integer(section, "expected_votes", 0) or None,
-            auto_tie_breaker_node=self._text(section, "auto_tie_breaker_node", "lowest"),
-            last_man_standing_window_ms=self._integer(section, "last_man_standing_window", 10000),
-            device=self._device(section, flags, nodes),
-            **flags,
-        )
-
-    def _check_tie_breaker(self, section: Section, flags: dict[str, bool], nodes: Iterable[NodeConf]) -> None:
-        if not flags["auto_tie_breaker"]:
-            return
-        place = section.get("auto_tie_breaker_node")
-        if place and place.value not in ("lowest", "highest") and not re.match(r"[1-9][0-9 ]*\Z", place.value):
-            flags["auto_tie_breaker"] = False
-            self._warn(place.line, "auto_tie_breaker_node is 'lowest', 'highest' or node ids; disabled")
-        if sum(node.votes for node in nodes) % 2 and not flags["wait_for_all"]:
-            here = section.get("auto_tie_breaker")
-            if flags["last_man_standing"]:
-                self._fail(here, "auto_tie_breaker with last_man_standing and odd votes; add 'wait_for_all: 1'")
-            flags["auto_tie_breaker"] = False
-            self._warn(here.line if here else 0, "auto_tie_breaker with odd votes needs wait_for_all; disabled")
-
-    def _device(self, section: Section, flags: dict[str, bool], nodes: tuple[NodeConf, ...]) -> int | None:
-        devices = [device for device in section.named("device") if device.get("model")]
-        if not devices:
-            return None
-        device = devices[-1]
-        for key in ("two_node", "auto_tie_breaker", "last_man_standing", "allow_downscale"):
-            if flags[key]:
-                self._fail(section.get(key), f"quorum.{key} and a quorum device exclude each other; remove one")
-        if section.get("expected_votes") and device.get("votes") is None:
-            self._fail(device, "quorum.expected_votes needs the device's votes; add 'votes: N' to the device")
-        if device.get("votes") is None and any(node.votes != 1 for node in nodes):
-            self._fail(device, "a quorum device beside nodes with uneven votes; add 'votes: N' to the device")
-        return self._integer(device, "votes", len(nodes) - 1)
+        return OptionsReader(section, [node.votes for node in nodes], self._fail, self._warn).read()
 
 
 def _lines(section: Section) -> Iterable[int]:
@@ -483,8 +384,21 @@ def _lines(section: Section) -> Iterable[int]:
         yield from _lines(child)
 
 
-def _either(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+def _literal(address: str) -> IPv4Address | IPv6Address | None:
+    """An IP address in digits; None for a host name."""
+    try:
+        return ip_address(address)
+    except ValueError:
+        return None
+
+
+def _called(node: Section) -> str:
+    entry = node.get("nodeid") or node.get("name")
+    return f"node {entry.value}" if entry else "this node"
+
+
+def _named(links: Iterable[int]) -> str:
+    return ", ".join(f"ring{link}_addr" for link in links)
 
 
 def _mend(message: str) -> str:

@@ -16,6 +16,7 @@ import msgspec
 
 from totemviz.corosync import layouts
 from totemviz.corosync.effects import ConfchgReason, CpgConfchg, CpgDelivered, CpgError, CpgMember, CpgPartDelivered
+from totemviz.corosync.quirks import Quirks
 from totemviz.corosync.service import Core
 from totemviz.corosync.wire import (
     CPG,
@@ -92,8 +93,9 @@ class Cpg:
     service_id = CPG
     name = "corosync cluster closed process group service v1.01"
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, quirks: Quirks | None = None) -> None:
         self._core = core
+        self._quirks = quirks or Quirks()
         self.connections: dict[int, Connection] = {}
         self.processes: list[Process] = []
         self._activated: tuple[int, ...] = ()
@@ -218,6 +220,8 @@ class Cpg:
     def _proc_leave(self, process: Process, reason: int) -> None:
         self._confchg(process.group, left=[_member(process, _reason(reason))])
         self.processes = [known for known in self.processes if known != process]
+        if not self._quirks.join_list_outlives_leave:
+            self._join_lists = [listed for listed in self._join_lists if listed != process]
 
     def _add(self, process: Process) -> bool:
         """Put a process in its place, by node id and pid and behind its equals; False if it is there already."""

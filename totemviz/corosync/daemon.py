@@ -22,8 +22,7 @@ from totemviz.corosync.effects import (
     CpgError,
     CpgPartDelivered,
     DaemonExited,
-    IpcEffect,
-    Observation,
+    Output,
     Response,
     SyncCompleted,
 )
@@ -54,7 +53,6 @@ from totemviz.totem.effects import (
     Deliver,
     Level,
     Log,
-    RingId,
     SetTimer,
     StoreRingId,
     TokenSent,
@@ -62,7 +60,7 @@ from totemviz.totem.effects import (
 )
 from totemviz.totem.pg import PacketError
 
-DaemonOutput: TypeAlias = totem.Output | Observation | IpcEffect
+DaemonOutput: TypeAlias = totem.Output | Output
 
 # the gather list of totempg: group count and lengths, then the names; where parts end decides how packets are cut
 GROUP_SERVICES_PARTS = (wire.PREFIX_SERVICES[:4], wire.GROUP_SERVICES)
@@ -81,10 +79,17 @@ class Daemon:
 
     ``conf`` is the node's corosync.conf, ``ring`` and ``reassembler`` its machines of ``totemviz.totem``. Raises
     KeyError if ``nodeid`` is not in the nodelist. ``epoch_ms`` is the wall clock at time 0; only a log line shows it.
+    ``tracked_votes`` is what the file of expected_votes_tracking holds.
     """
 
     def __init__(
-        self, nodeid: int, conf: CorosyncConf, ring: RingMachine, reassembler: PacketReassembler, epoch_ms: int = 0
+        self,
+        nodeid: int,
+        conf: CorosyncConf,
+        ring: RingMachine,
+        reassembler: PacketReassembler,
+        epoch_ms: int = 0,
+        tracked_votes: int = 0,
     ) -> None:
         self.nodeid = nodeid
         self.conf = conf
@@ -102,15 +107,20 @@ class Daemon:
         self._epoch_ms = epoch_ms
         self._scheduled_ns = 0
         self._interfaces = {
-            node.nodeid: "".join(f"r({link}) ip({address}) " for link, address in enumerate(node.addresses))
+            node.nodeid: "".join(
+                f"r({link}) ip({address}) " for link, address in zip(conf.links, node.addresses, strict=True)
+            )
             for node in conf.nodes
         }
         self.cmap = Cmap(self, conf.config_version)
-        self.cpg = Cpg(self)
+        self.cpg = Cpg(self, conf.quirks)
         self.quorum = Quorum(self)
-        self.votequorum = Votequorum(self, self.quorum, conf.node(nodeid).votes, conf.expected_votes, conf.quorum)
+        votes = conf.node(nodeid).votes
+        self.votequorum = Votequorum(
+            self, self.quorum, votes, conf.expected_votes, conf.quorum, conf.quirks, tracked_votes
+        )
         services: tuple[SyncService, ...] = (self.cmap, self.cpg, self.quorum, self.votequorum)
-        self.sync = Sync(self, services, self._sync_completed)
+        self.sync = Sync(self, services, self._sync_completed, conf.quirks)
         self._services: Mapping[int, SyncService] = {service.service_id: service for service in services}
         self.ipc = IpcServer(self, ring, conf.totem.net_mtu)
         self._own_timers: Mapping[str, Callable[[], None]] = {
@@ -182,24 +192,17 @@ class Daemon:
             self._exit_reason = "signal"
         return self._finish()
 
-    # ------------------------------------------------------------------------------------------------- quorum device
+    def ask_votequorum(
+        self, now_ns: int, request: Callable[[Votequorum], CpgError]
+    ) -> tuple[CpgError, list[DaemonOutput]]:
+        """A client of votequorum (a quorum device's daemon, an operator's tool) calls one of its requests.
 
-    def qdevice_register(self, now_ns: int, name: str) -> list[DaemonOutput]:
-        """The quorum device's daemon of this node introduces itself."""
+        Unlike CPG's they are taken during a sync too: a new ring waits for the device's poll.
+        """
         self._now_ns = now_ns
-        self.votequorum.qdevice_register(name)
-        return self._finish()
-
-    def qdevice_unregister(self, now_ns: int) -> list[DaemonOutput]:
-        """It says good-bye; its votes no longer count."""
-        self._now_ns = now_ns
-        self.votequorum.qdevice_unregister()
-        return self._finish()
-
-    def qdevice_poll(self, now_ns: int, ring_id: RingId, cast_vote: bool) -> tuple[bool, list[DaemonOutput]]:
-        """It grants its votes to this node or withdraws them; False if it speaks of another ring."""
-        self._now_ns = now_ns
-        return self.votequorum.qdevice_poll(ring_id, cast_vote), self._finish()
+        if self.exited or not self._loaded:
+            return CpgError.LIBRARY, []
+        return request(self.votequorum), self._finish()
 
     # --------------------------------------------------------------------------------------------- clients' requests
 
@@ -327,9 +330,9 @@ class Daemon:
             return
         self._walk(outputs)
 
-    def emit(self, observation: Observation | IpcEffect) -> None:
+    def emit(self, output: Output) -> None:
         """Add to the outputs of the current step."""
-        self._out.append(observation)
+        self._out.append(output)
 
     def send_event(self, event: CpgConfchg | CpgDelivered | CpgPartDelivered) -> None:
         """Add to the outputs of the current step what a client is told, and put it into the client's connection."""

@@ -26,7 +26,7 @@ class ConfchgReason(IntEnum):
 
 
 class CpgError(IntEnum):
-    """The results of CPG calls that a client can meet here (corosync's cs_error_t)."""
+    """The results of calls that a client of CPG or votequorum can meet here (corosync's cs_error_t)."""
 
     OK = 1
     LIBRARY = 2
@@ -38,6 +38,7 @@ class CpgError(IntEnum):
     NAME_TOO_LONG = 13
     EXIST = 14
     INTERRUPT = 16
+    MESSAGE_ERROR = 22
 
 
 class CpgMember(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -132,6 +133,12 @@ class QuorumChanged(msgspec.Struct, frozen=True, tag="quorum_changed"):
     members: tuple[int, ...]
 
 
+class StoreExpectedVotes(msgspec.Struct, frozen=True, gc=False):
+    """Write the highest expected votes to their file and sync it, on the main thread (expected_votes_tracking)."""
+
+    votes: int
+
+
 class SyncCompleted(msgspec.Struct, frozen=True, tag="sync_completed"):
     """All services are synchronised in this ring; client messages flow again (sheet §8.2 step 5)."""
 
@@ -144,6 +151,13 @@ class DaemonExited(msgspec.Struct, frozen=True, tag="daemon_exited"):
     reason: str
 
 
+class DeviceAsked(msgspec.Struct, frozen=True, tag="device_asked"):
+    """The quorum device's daemon hears of a ring before its sync is over, and must say whether its votes are here."""
+
+    ring_id: RingId
+    members: tuple[int, ...]
+
+
 Observation: TypeAlias = (
     CpgConfchg
     | CpgDelivered
@@ -151,8 +165,10 @@ Observation: TypeAlias = (
     | QueueLevelChanged
     | IpcBacklog
     | QuorumChanged
+    | DeviceAsked
     | SyncCompleted
     | DaemonExited
 )
 
 IpcEffect: TypeAlias = WakeClient | Response
+Output: TypeAlias = Observation | IpcEffect | StoreExpectedVotes

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-LINE_LENGTH_MAX = 510  # corosync reads lines into 512 bytes, newline and terminator included
-PATH_LENGTH_MAX = 254
+LINE_LENGTH_MAX = 510  # bytes: corosync reads lines into 512, newline and terminator included
+PATH_LENGTH_MIN, PATH_LENGTH_MAX = 3, 254
 BLANK = " \t\xa0"
 _PATH = re.compile(r"[A-Za-z0-9._\-/:]+\Z")
 
@@ -78,8 +78,10 @@ def parse_tree(text: str, path: str) -> Section:
     lines = text.split("\n")
     stack = [_Open("", 1, "")]
     for number, raw in enumerate(lines, 1):
-        if len(raw.removesuffix("\r")) > LINE_LENGTH_MAX:
-            raise ConfError(path, number, f"line too long; keep it to {LINE_LENGTH_MAX} characters")
+        if len(raw.encode("utf-8", "replace")) > LINE_LENGTH_MAX:
+            raise ConfError(path, number, f"line too long; keep it to {LINE_LENGTH_MAX} bytes")
+        if "\0" in raw:
+            raise ConfError(path, number, "a NUL byte; this is no text file, write it anew")
         line = raw.removesuffix("\r").strip(BLANK)
         if not line or line.startswith("#"):
             continue
@@ -95,49 +97,64 @@ def parse_tree(text: str, path: str) -> Section:
 
 
 def _read_line(line: str, number: int, stack: list[_Open]) -> str | None:
-    """Apply one line to the open sections; returns what is wrong, or None."""
-    here = stack[-1]
+    """Apply one line to the open sections; returns what is wrong, or None. The first brace or colon decides."""
     if "{" in line:
-        before, after = line.split("{", 1)
-        name = before.rstrip(BLANK + ":{")
-        if not name:
-            return "missing section name before '{'; write for example 'totem {'"
-        if after.strip(BLANK):
-            return "text after '{'; put it on a line of its own"
-        error, new_path = _extend(here.path, name)
-        if not error:
-            stack.append(_Open(name, number, new_path))
-        return error
+        return _open_section(line, number, stack)
     if ":" in line:
-        before, after = line.split(":", 1)
-        key = before.rstrip(BLANK + ":{")
-        if not key:
-            return "missing key before ':'; write 'key: value'"
-        if len(stack) == 1:
-            return f"key {key} outside a section; move it into one, for example 'totem {{'"
-        error, _ = _extend(here.path, key)
-        if not error:
-            here.entries.append(Entry(key, after.strip(BLANK), number))
-        return error
+        return _read_key(line, number, stack[-1])
     if "}" in line:
-        if line != "}":
-            return "text beside '}'; put the brace on a line of its own"
-        if len(stack) == 1:
-            return "'}' without an open section; remove it"
-        closed = stack.pop()
-        stack[-1].sections.append(closed.close())
-        return None
+        return _close_section(line, stack)
     return "neither 'section {', '}' nor 'key: value'; a key needs a colon"
 
 
-def _extend(path: str, name: str) -> tuple[str | None, str]:
-    """Path of a key or section below ``path``, and what corosync's key map has against it."""
-    extended = f"{path}.{name}" if path else name
-    if not _PATH.match(extended):
-        return f"{extended!r} is not a name; use letters, digits and . _ - / :", extended
-    if len(extended) > PATH_LENGTH_MAX:
-        return f"the path of {name[:20]}… is too long; keep it to {PATH_LENGTH_MAX} characters", extended
-    return None, extended
+def _open_section(line: str, number: int, stack: list[_Open]) -> str | None:
+    before, after = line.split("{", 1)
+    name, here = before.rstrip(BLANK + ":{"), stack[-1]
+    if not name:
+        return "missing section name before '{'; write for example 'totem {'"
+    if after.strip(BLANK):
+        return "text after '{'; put it on a line of its own"
+    if error := _too_long(here.path, name):
+        return error
+    stack.append(_Open(name, number, f"{here.path}.{name}" if here.path else name))
+    return None
+
+
+def _read_key(line: str, number: int, here: _Open) -> str | None:
+    before, after = line.split(":", 1)
+    key = before.rstrip(BLANK + ":{")
+    if not key:
+        return "missing key before ':'; write 'key: value'"
+    if error := _too_long(here.path, key) or _bad_name(f"{here.path}.{key}" if here.path else key):
+        return error
+    here.entries.append(Entry(key, after.strip(BLANK), number))
+    return None
+
+
+def _close_section(line: str, stack: list[_Open]) -> str | None:
+    if line != "}":
+        return "text beside '}'; put the brace on a line of its own"
+    if len(stack) == 1:
+        return "'}' without an open section; remove it"
+    closed = stack.pop()
+    stack[-1].sections.append(closed.close())
+    return None
+
+
+def _too_long(path: str, name: str) -> str | None:
+    """What corosync says when a name makes the path in its key map too long (``coroparse.c: parse_section``)."""
+    if len(f"{path}.{name}".encode("utf-8", "replace")) > PATH_LENGTH_MAX:
+        return f"the path of {name[:20]}… is too long; keep it to {PATH_LENGTH_MAX} characters"
+    return None
+
+
+def _bad_name(path: str) -> str | None:
+    """What corosync's key map has against the path of a key (``icmap.c: icmap_check_key_name``)."""
+    if not _PATH.match(path):
+        return f"{path!r} is not a name; use letters, digits and . _ - / :"
+    if len(path) < PATH_LENGTH_MIN:
+        return f"{path!r} is too short for a name; use {PATH_LENGTH_MIN} characters or more"
+    return None
 
 
 def write_tree(root: Section) -> str:

@@ -139,13 +139,14 @@ def interface_up(conf: CorosyncConf, nodeid: int) -> Iterator[Log]:
 
 def links_configured(conf: CorosyncConf, nodeid: int) -> Iterator[Log]:
     """Every link and who is to be reached over it."""
-    for link, local in enumerate(conf.node(nodeid).addresses):
+    for index, (link, local) in enumerate(zip(conf.links, conf.node(nodeid).addresses, strict=True)):
         yield Log(Level.INFO, "TOTEM", f"Configuring link {link}")
         if conf.transport is Transport.KNET:
             text = f"Configured link number {link}: local addr: {local}, port={PORT + link}"
             yield Log(Level.INFO, "TOTEM", text)
-        for node in conf.nodes:
-            address = node.addresses[link]
+        # the places of the nodelist in the order of the keys in corosync's map: 0, 1, 10, 11, 2 …
+        for _, node in sorted(enumerate(conf.nodes), key=lambda placed: str(placed[0])):
+            address = node.addresses[index]
             yield Log(Level.DEBUG, "TOTEM", f"adding dynamic member {address} for ring {link}")
             if conf.transport is Transport.UDPU:
                 yield Log(Level.NOTICE, "TOTEM", f"adding new UDPU member {{{address}}}")

@@ -72,7 +72,7 @@ def report(conf: CorosyncConf) -> Report:
         cluster_name=conf.cluster_name,
         config_version=conf.config_version,
         transport=conf.transport.value,
-        links=len(conf.nodes[0].addresses),
+        links=len(conf.links),
         encrypted=conf.encrypted,
         nodes=len(conf.nodes),
         timeouts=tuple(_timeouts(conf)),
@@ -126,7 +126,7 @@ def _pings(conf: CorosyncConf) -> Iterator[Timeout]:
     """The heartbeat of knet on each link (sheet §2.1, derived)."""
     token = conf.totem.token_ms
     interfaces = [section for part in conf.tree.named("totem") for section in part.named("interface")]
-    for link in range(len(conf.nodes[0].addresses)):
+    for link in conf.links:
         settings = [section for section in interfaces if _link_number(section) == link]
         entries = {entry.key: entry for section in settings for entry in section.entries if entry.value.strip("+0")}
         pongs = int(entries["knet_pong_count"].value) if "knet_pong_count" in entries else PONG_COUNT

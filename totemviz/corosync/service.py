@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgPartDelivered, IpcEffect, Observation
+from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgPartDelivered, Output
 from totemviz.corosync.wire import ServiceMessage
 from totemviz.totem.effects import Level, RingId
 
@@ -20,7 +20,7 @@ class Core(Protocol):
     def multicast_sync(self, body: bytes) -> None:
         """The same for group ``sync``."""
 
-    def emit(self, observation: Observation | IpcEffect) -> None:
+    def emit(self, output: Output) -> None:
         """Tell the world."""
 
     def send_event(self, event: CpgConfchg | CpgDelivered | CpgPartDelivered) -> None:

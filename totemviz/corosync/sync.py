@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
+from totemviz.corosync.quirks import Quirks
 from totemviz.corosync.service import Core, SyncService
 from totemviz.corosync.wire import Barrier, ServiceBuild, SyncMessage
 from totemviz.totem.effects import Level, RingId
@@ -31,8 +32,15 @@ class SyncState(StrEnum):
 class Sync:
     """Runs the services' sync callbacks; ``completed`` is called when the last one is active."""
 
-    def __init__(self, core: Core, services: Sequence[SyncService], completed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        services: Sequence[SyncService],
+        completed: Callable[[], None],
+        quirks: Quirks | None = None,
+    ) -> None:
         self._core = core
+        self._quirks = quirks or Quirks()
         self._local = {service.service_id: service for service in services}
         self._completed = completed
         self._transitional: tuple[int, ...] = ()
@@ -67,8 +75,14 @@ class Sync:
             self._local[service_id].sync_init(self._transitional, members, ring_id)
 
     def abort(self) -> None:
-        """The ring broke: stop, and take no notice of what still arrives for it."""
-        if self.state is not SyncState.BUILD and self._index < len(self._service_ids):
+        """The ring broke: stop, and take no notice of what still arrives for it.
+
+        A service hears of it only if it was its turn to send (``Quirks.barrier_abort_keeps_joinlists``).
+        """
+        at_work = self.state is SyncState.PROCESS
+        if not self._quirks.barrier_abort_keeps_joinlists:
+            at_work = self.state is not SyncState.BUILD and self._index < len(self._service_ids)
+        if at_work:
             service = self._local.get(self._service_ids[self._index])
             if service is not None:
                 service.sync_abort()

@@ -153,6 +153,8 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.Pause: _pause,
     do.CpgRead: _cpg_read,
     do.CpgFlood: _cpg_flood,
+    do.QuorumDevice: lambda world, action, event: world.hosts[action.node].quorum_tools.set_device(action.vote, event),
+    do.ExpectedVotes: lambda world, action, event: world.hosts[action.node].quorum_tools.expect(action.votes, event),
     do.DropToken: _drop_token,
     do.DropMessage: _drop_message,
     do.Cut: _cut,

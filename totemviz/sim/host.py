@@ -20,8 +20,9 @@ from totemviz.pmxcfs.machine import Pmxcfs
 from totemviz.sim.disk import Disk
 from totemviz.sim.local_ipc import LocalIpc
 from totemviz.sim.processes import Processes
+from totemviz.sim.quorum_tools import QuorumTools
 from totemviz.sim.seed import CONFIG_DB
-from totemviz.sim.storage import Storage
+from totemviz.sim.storage import EV_TRACKING_FILE, Storage
 from totemviz.sim.threads import COROSYNC, PMXCFS, Actions, HostModel, Job, Thread
 from totemviz.totem import effects as tt
 from totemviz.totem.pg import Reassembler
@@ -70,6 +71,7 @@ class Host:
         self.processes: Processes = Processes(self, model)
         self.storage: Storage = Storage(self, self.processes)
         self.local_ipc: LocalIpc = LocalIpc(self, self.processes)
+        self.quorum_tools: QuorumTools = QuorumTools(self, self.processes)
         self._actions: Actions = {
             tt.Send: self._send,
             tt.SetTimer: self._set_timer,
@@ -81,6 +83,7 @@ class Host:
             cs.DaemonExited: self._daemon_exited,
             **self.storage.actions,
             **self.local_ipc.actions,
+            **self.quorum_tools.actions,
         }
 
     # ------------------------------------------------------------------------------------------------ starting, dying
@@ -89,15 +92,18 @@ class Host:
         """Start the daemon, with the ring sequence its ring-id file holds."""
         if self.daemon is not None or not self.powered:
             return
-        try:
-            stored = int.from_bytes(self.disk.read_file(self.ring_id_file), "little")
-        except FileNotFoundError:
-            stored = 0
-        self.ring = Ring(self.nodeid, self.world.conf.totem, stored)
-        epoch_ms = self.world.epoch_s * 1000
-        self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, Reassembler(), epoch_ms)
+        self.ring = Ring(self.nodeid, self.world.conf.totem, self._stored(self.ring_id_file))
+        epoch_ms, tracked_votes = self.world.epoch_s * 1000, self._stored(EV_TRACKING_FILE)
+        self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, Reassembler(), epoch_ms, tracked_votes)
         event = self.record(cause, ev.ProcessStarted(COROSYNC, self.next_pid()))
         self.carry_out(COROSYNC, self.daemon.start(self.world.now_ns), event)
+
+    def _stored(self, file: str) -> int:
+        """The number in a small file of corosync's, 0 if there is none."""
+        try:
+            return int.from_bytes(self.disk.read_file(file), "little")
+        except FileNotFoundError:
+            return 0
 
     def start_pmxcfs(self, cause: int) -> None:
         """Start pmxcfs on the node's config.db."""

@@ -53,18 +53,31 @@ from typing import Annotated, Any
 import msgspec
 
 from totemviz.corosync.conf import ConfError, CorosyncConf, load, parse
+from totemviz.corosync.quirks import Quirks
 from totemviz.corosync.wire import GROUP_NAME_MAX
 from totemviz.sim import saved_profiles
 from totemviz.sim.device import LOAD_KINDS
-from totemviz.sim.interventions import AnyIntervention, CpgFlood, CpgRead, DiskFault, LoadDisk, Pause, SetDisk
+from totemviz.sim.interventions import (
+    AnyIntervention,
+    CpgFlood,
+    CpgRead,
+    DiskFault,
+    ExpectedVotes,
+    LoadDisk,
+    Pause,
+    QuorumDevice,
+    SetDisk,
+)
 from totemviz.sim.interventions.hosts import HOST
+from totemviz.sim.quorum_tools import VOTES
 from totemviz.sim.seed import DatabaseFileError, load_database
 from totemviz.sim.storage import FAULTS
 from totemviz.sim.threads import COROSYNC, PMXCFS, HostModel
 from totemviz.sim.units import MS, SECOND, US, Duration
-from totemviz.totem.config import Quirks
 
 NODES_MAX = 64
+VOTES_MAX = 255
+"""votequorum keeps the quorum in 8 bits; more expected votes than this make no sense to it."""
 
 MESSAGE_SIZE_MAX = 64 * 1024 * 1024
 """The largest message a program may send: more is only slow."""
@@ -183,7 +196,7 @@ def cluster_conf(scenario: Scenario, path: str, folder: Path, text: str = "") ->
         seqno_start_msg=start.message_seq,
         seqno_start_token=start.token_seq,
     )
-    return msgspec.structs.replace(conf, totem=totem)
+    return msgspec.structs.replace(conf, totem=totem, quirks=scenario.quirks)
 
 
 def _named_conf(scenario: Scenario, path: str, folder: Path, text: str) -> CorosyncConf:
@@ -248,7 +261,7 @@ def check(scenario: Scenario, conf: CorosyncConf, path: str, text: str = "") -> 
     programs = programs_of(scenario.interventions)
     for index, intervention in enumerate(scenario.interventions):
         place = ["interventions", str(index)]
-        if (problem := check_intervention(intervention, nodeids, programs)) is not None:
+        if (problem := check_intervention(intervention, conf, programs)) is not None:
             fail([*place, problem[0]], problem[1])
 
 
@@ -259,12 +272,13 @@ def programs_of(interventions: Iterable[AnyIntervention]) -> tuple[str, ...]:
 
 
 def check_intervention(
-    intervention: AnyIntervention, nodeids: list[int], programs: tuple[str, ...] = ()
+    intervention: AnyIntervention, conf: CorosyncConf, programs: tuple[str, ...] = ()
 ) -> tuple[str, str] | None:
-    """(field, what is wrong and how to mend it) of an intervention, None if it can be done.
+    """(field, what is wrong and how to mend it) of an intervention in this cluster, None if it can be done.
 
     ``programs`` are the names of those that run or will run.
     """
+    nodeids = [node.nodeid for node in conf.nodes]
     known = ", ".join(map(str, nodeids))
     for field in ("node", "nodes", "source", "target"):
         value = getattr(intervention, field, ())
@@ -279,11 +293,24 @@ def check_intervention(
         return "process", f"unknown process {process!r}; use {' or '.join(known_processes)}"
     if isinstance(intervention, CpgRead | CpgFlood) and (wrong := _client_problem(intervention)):
         return wrong
+    if isinstance(intervention, QuorumDevice | ExpectedVotes) and (wrong := _quorum_problem(intervention, conf)):
+        return wrong
     if isinstance(intervention, (LoadDisk, DiskFault)):
         return _disk_trouble_problem(intervention)
     percent = getattr(intervention, "percent", 0.0)
     if not 0 <= percent <= 100:
         return "percent", f"{percent:g} is not a percentage; use 0 to 100"
+    return None
+
+
+def _quorum_problem(intervention: QuorumDevice | ExpectedVotes, conf: CorosyncConf) -> tuple[str, str] | None:
+    if isinstance(intervention, ExpectedVotes):
+        if not 1 <= intervention.votes <= VOTES_MAX:
+            return "votes", f"{intervention.votes} votes cannot be expected; use 1 to {VOTES_MAX}"
+    elif conf.quorum.device is None:
+        return "action", "the cluster's corosync.conf has no quorum device; add 'device {' with a model to its quorum"
+    elif intervention.vote not in VOTES:
+        return "vote", f"unknown vote {intervention.vote!r}; use {', '.join(VOTES[:-1])} or {VOTES[-1]}"
     return None
 
 

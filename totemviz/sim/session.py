@@ -222,7 +222,7 @@ class Simulation(Session):
         Raises ValueError, one line with the mend, if it cannot be done in this cluster.
         """
         programs = programs_of(done.intervention for done in self.world.done)
-        problem = check_intervention(intervention, self.world.nodeids, programs)
+        problem = check_intervention(intervention, self.world.conf, programs)
         if problem is not None:
             raise ValueError(problem[1])
         if not self.cursor.at_end:

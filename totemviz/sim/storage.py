@@ -10,6 +10,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from totemviz.corosync import effects as cs
 from totemviz.pmxcfs import effects as px
 from totemviz.sim import saved_profiles
 from totemviz.sim.device import Load
@@ -26,6 +27,9 @@ FAULTS = ("full", "io_error", "stuck", "slow", "lies")
 DONE_STORE_RINGID = 21
 CREATE_FAILED_LINE, WRITE_FAILED_LINE = 707, 718
 """Where corosync 3.1.7 gives up, as it prints it (exec/main.c)."""
+
+EV_TRACKING_FILE = "ev_tracking"
+"""Where votequorum keeps the highest expected votes (votequorum.c: load_ev_tracking_barrier)."""
 
 NO_ANSWER = "the disk does not answer"
 QUEUE_FULL = "the disk's queue is full"
@@ -48,7 +52,11 @@ class Storage:
         self._trouble_event = -1
         self._waiting: list[_Waiting] = []
         self._flusher_ns: int | None = None
-        self.actions: Actions = {tt.StoreRingId: self._store_ring_id, px.DiskIo: self._disk_io}
+        self.actions: Actions = {
+            tt.StoreRingId: self._store_ring_id,
+            cs.StoreExpectedVotes: self._store_expected_votes,
+            px.DiskIo: self._disk_io,
+        }
 
     # ------------------------------------------------------------------------------------------------- for processes
 
@@ -73,6 +81,22 @@ class Storage:
             self._wait(process, ios[0], cost_ns, f"writing the ring-id file{self._because(now_ns)}", event)
         self._arm_flusher()
         return event
+
+    def _store_expected_votes(self, process: str, effect: cs.StoreExpectedVotes, cause: int) -> int:
+        """Votequorum writes its file and waits for the disk, on the main thread (``update_ev_tracking_barrier``).
+
+        A disk that refuses makes it go on without (there is a warning in its log).
+        """
+        disk, now_ns = self._host.disk, self._world.now_ns
+        try:
+            *writes, sync = disk.write_file(EV_TRACKING_FILE, effect.votes.to_bytes(4, "little"), sync=True)
+        except OSError:
+            text = "Unable to update ev_tracking_barrier on disk data!!!"
+            return self._host.record(cause, tt.Log(tt.Level.WARNING, "VOTEQ", text))
+        event = self._host.record(cause, ev.ExpectedVotesStored(effect.votes))
+        for io in writes:
+            disk.complete(io, now_ns)
+        return self._sync(process, sync, event)
 
     def _disk_io(self, process: str, io: px.DiskIo, cause: int) -> int:
         if io.op == "sync":

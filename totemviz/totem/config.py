@@ -85,6 +85,8 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Effective configuration of one node's ring machine. Build it with :meth:`derive`.
 
+    ``netmtu`` is the frame size in bytes if corosync.conf sets one, else 0.
+
     ``seqno_start_msg`` and ``seqno_start_token`` are compile-time constants of corosync (0): the numbers before the
     first message and token of every ring. Set them near 2**32 to see the counters wrap. ``little`` is the byte order of
     the node's machine; every message goes out in it.
@@ -112,6 +114,7 @@ class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
     fail_recv_const: int
     seqno_unchanged_const: int
     cancel_token_hold_on_retransmit: bool = False
+    netmtu: int = 0
     quirks: Quirks = Quirks()
     seqno_start_msg: int = 0
     seqno_start_token: int = 0
@@ -121,7 +124,7 @@ class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
     def net_mtu(self) -> int:
         """Bytes of totempg packet that fit one mcast: two mcast headers are kept free (sheet §2.2)."""
         frame = FRAME_SIZE_MAX if self.transport is Transport.KNET else UDP_MTU
-        return frame - 2 * MCAST_HEADER_SIZE
+        return (self.netmtu or frame) - 2 * MCAST_HEADER_SIZE
 
     @property
     def token_warning_ms(self) -> int:
@@ -152,6 +155,7 @@ class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
         *,
         transport: Transport = Transport.KNET,
         cancel_token_hold_on_retransmit: bool = False,
+        netmtu: int = 0,
         quirks: Quirks | None = None,
     ) -> TotemConfig:
         """Apply the formulae of sheet §2.1 to the keys that are set.
@@ -206,5 +210,6 @@ class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
             fail_recv_const=value("fail_recv_const"),
             seqno_unchanged_const=value("seqno_unchanged_const"),
             cancel_token_hold_on_retransmit=cancel_token_hold_on_retransmit,
+            netmtu=netmtu,
             quirks=quirks or Quirks(),
         )

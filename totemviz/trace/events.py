@@ -164,6 +164,19 @@ class RingIdStored(msgspec.Struct, frozen=True, gc=False, tag="ring_id_stored"):
     seq: int
 
 
+class ExpectedVotesStored(msgspec.Struct, frozen=True, gc=False, tag="expected_votes_stored"):
+    """votequorum wrote the highest expected votes to their file, on the main thread, and waits for the fdatasync."""
+
+    votes: int
+
+
+class ToolAnswered(msgspec.Struct, frozen=True, gc=False, tag="tool_answered"):
+    """A command line tool or a quorum device's daemon has its answer from votequorum: OK, INVALID_PARAM …"""
+
+    command: str
+    answer: str
+
+
 class DiskChanged(msgspec.Struct, frozen=True, gc=False, tag="disk_changed"):
     """A disk got another profile (``profile``), or stalls for ``stall_ns`` from now (0 = no stall)."""
 
@@ -263,6 +276,8 @@ WorldBody: TypeAlias = (
     | FsyncStarted
     | FsyncFinished
     | RingIdStored
+    | ExpectedVotesStored
+    | ToolAnswered
     | DiskChanged
     | DiskLoaded
     | DiskFaulted

@@ -407,6 +407,10 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.FsyncStarted: lambda body, node, view: f"{body.process} on {node} asks its disk to make {body.file} durable",
     ev.FsyncFinished: lambda body, node, view: f"{node}'s disk has {body.file} safe after {span(body.took_ns)}",
     ev.RingIdStored: lambda body, node, view: f"{node} writes ring sequence {body.seq} to its ring-id file",
+    ev.ExpectedVotesStored: lambda body, node, view: (
+        f"{node} writes that it has expected {body.votes} votes to its file"
+    ),
+    ev.ToolAnswered: lambda body, node, view: f"{body.command} on {node}: {body.answer}",
     ev.DiskChanged: _disk,
     ev.DiskLoaded: _disk_loaded,
     ev.DiskFaulted: _disk_faulted,
@@ -431,6 +435,7 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
         f"{node} has all packets up to seq {body.seq} and hands this one of {who(view, body.source)} to the layer above"
     ),
     totem.ConfigurationChange: _configuration,
+    corosync.DeviceAsked: lambda body, node, view: f"votequorum on {node} asks the quorum device about the new ring",
     corosync.DaemonExited: lambda body, node, view: f"corosync on {node} has ended ({body.reason})",
     totem.StateEntered: _state,
     totem.MembershipInstalled: _membership,

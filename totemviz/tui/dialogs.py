@@ -5,6 +5,7 @@ What was typed wrong is said in one line, in the dialog, with the mend.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
@@ -19,6 +20,8 @@ from textual.widgets.option_list import Option
 from totemviz.sim import interventions as do
 from totemviz.sim.interventions import AnyIntervention
 from totemviz.sim.profiles import PROFILES
+from totemviz.sim.quorum_tools import VOTES
+from totemviz.sim.scenario import VOTES_MAX
 from totemviz.sim.units import Duration
 from totemviz.trace.view import NodeView
 from totemviz.tui.marks import letter
@@ -142,6 +145,21 @@ def percentage(text: str) -> float:
     return value
 
 
+def vote(text: str) -> str:
+    """What the quorum device does, as typed. Raises EntryError."""
+    word = text.strip().lower()
+    if word not in VOTES:
+        raise EntryError(f"“{text.strip()}” is no answer; type {', '.join(VOTES)}")
+    return word
+
+
+def votes(text: str) -> int:
+    """A number of votes as typed. Raises EntryError."""
+    if not re.fullmatch(r"[0-9]{1,3}", text.strip()) or not 1 <= int(text) <= VOTES_MAX:
+        raise EntryError(f"“{text.strip()}” is no number of votes; type 1 to {VOTES_MAX}")
+    return int(text)
+
+
 FAULTS = (
     Fault(
         "s",
@@ -171,6 +189,20 @@ FAULTS = (
         lambda node, text: do.Loss(percent=percentage(text)),
         "how many percent?",
         "5",
+    ),
+    Fault(
+        "v",
+        "quorum device: its vote for {node}",
+        lambda node, text: do.QuorumDevice(node=node, vote=vote(text)),
+        "granted, withdrawn or silent?",
+        "granted",
+    ),
+    Fault(
+        "e",
+        "pvecm expected, on {node}",
+        lambda node, text: do.ExpectedVotes(node=node, votes=votes(text)),
+        "how many votes?",
+        "1",
     ),
 )
 

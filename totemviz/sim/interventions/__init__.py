@@ -3,7 +3,7 @@
 Scenario + interventions is the whole save file. In a scenario's TOML each is a table ``[[interventions]]`` whose
 ``action`` names the struct; ``at`` is the virtual time; ``after_event`` and ``after_step``, written when a run is
 saved, are the exact place. One file per subject: ``files``, ``disks``, ``hosts``, ``clients``, ``links``,
-``datagrams``; what each does to the world is in ``totemviz.sim.doing``.
+``datagrams``, ``quorum``; what each does to the world is in ``totemviz.sim.doing``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from totemviz.sim.interventions.disks import DiskFault, LoadDisk, MendDisk, SetD
 from totemviz.sim.interventions.files import Delete, MakeDirectory, Rename, Write
 from totemviz.sim.interventions.hosts import Kill, Leave, Pause, PowerCut, Restart
 from totemviz.sim.interventions.links import Cut, CutOneWay, Delay, Duplicate, Heal, Loss
+from totemviz.sim.interventions.quorum import ExpectedVotes, QuorumDevice
 
 AnyIntervention: TypeAlias = (
     Write
@@ -43,6 +44,8 @@ AnyIntervention: TypeAlias = (
     | Delay
     | DropToken
     | DropMessage
+    | QuorumDevice
+    | ExpectedVotes
 )
 
 __all__ = [
@@ -57,6 +60,7 @@ __all__ = [
     "DropMessage",
     "DropToken",
     "Duplicate",
+    "ExpectedVotes",
     "Heal",
     "Intervention",
     "Kill",
@@ -67,6 +71,7 @@ __all__ = [
     "MendDisk",
     "Pause",
     "PowerCut",
+    "QuorumDevice",
     "Rename",
     "Restart",
     "SetDisk",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from totemviz.corosync.effects import ConfchgReason, CpgConfchg, DaemonExited, QuorumChanged
-from totemviz.corosync.votequorum import majority
+from totemviz.corosync.votes import majority
 from totemviz.trace.checks.base import Handler, Invariant
 from totemviz.trace.checks.facts import Facts
 from totemviz.trace.events import Event, ProcessKilled
