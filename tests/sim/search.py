@@ -1,21 +1,31 @@
 """Search for trouble: random clusters to which random things happen, judged by all checkers.
 
-``scenarios()`` draws a scenario: 2 to 7 nodes, a network with its faults, and up to a dozen things that happen to them.
-At its end everything is mended and started, and there is quiet time, so that liveness can be judged too. ``trouble``
-runs it; ``report`` writes a failing one as a scenario file for ``totemviz run``.
+``Trouble`` is a Hypothesis state machine. It begins with a cluster of 2 to 7 nodes, a transport, a host model and a
+network; its rules are what can happen to it. It keeps just enough of a model (who runs, what is cut) to do what makes
+sense, and writes down a scenario. At the end everything is mended and started, there is quiet time, so that liveness
+can be judged too, and the scenario runs. So a case *is* a scenario file, and a failing one is printed as such.
 
-Timeouts are short (token 300 ms): a case is a few thousand events, and the protocol knows no absolute time.
-``TOTEMVIZ_SEARCH=deep pytest tests/sim/test_search.py`` tries thousands of cases, plain pytest a few dozen.
+    python -m tests.sim.search --examples 10000 --seed 1      a long tally, in chunks, with progress
+    TOTEMVIZ_SEARCH=deep pytest tests/sim/test_search.py      thousands of cases, shrunk when they fail
+
+Cases are cheap by their configuration: short timeouts (token 300 ms), since the protocol knows no absolute time, and
+few idle rotations (``seqno_unchanged_const``) in most of them.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import msgspec
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from totemviz.corosync.quirks import Quirks
 from totemviz.sim import interventions as do
@@ -23,107 +33,233 @@ from totemviz.sim.scenario import ClusterSpec, NetworkSpec, Scenario, StartSpec,
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import MS, SECOND, US, Duration
 from totemviz.sim.world import World
-from totemviz.trace.checks import Violation, check
+from totemviz.totem.config import Transport
+from totemviz.trace.checks import Violation, check, unexpected
 
 TOKEN_MS = 300
 CONSENSUS_MS = 360
-MARGIN_NS = 2 * SECOND
-BOOT_NS = 900 * MS
-EVENTS_MAX = 150_000
+MARGIN_NS = 300 * MS
+BOOT_NS, READY_NS = 300 * MS, 1200 * MS
+STEPS = 10
+EVENTS_MAX = 60_000
+CORRECTED = Quirks(
+    token_copy_frees_messages=False,
+    recovery_counters_survive=False,
+    ring_id_not_synced=False,
+    barrier_abort_keeps_joinlists=False,
+    join_list_outlives_leave=False,
+)
+"""Without the faults that break invariants: in such a cluster nothing is excused."""
 
-_QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large)
+_QUIET = tuple(HealthCheck)
+_COMMON: dict[str, Any] = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": _QUIET,
+    "stateful_step_count": STEPS,
+    "print_blob": False,
+}
 PROFILES = {
-    "ci": settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=_QUIET),
-    "deep": settings(
-        max_examples=int(os.environ.get("TOTEMVIZ_SEARCH_EXAMPLES", "2000")),
-        deadline=None,
-        database=None,
-        suppress_health_check=_QUIET,
-        phases=(Phase.generate, Phase.shrink),
-    ),
+    "ci": settings(max_examples=25, derandomize=True, **_COMMON),
+    "deep": settings(max_examples=2000, phases=(Phase.generate, Phase.shrink), **_COMMON),
 }
 PROFILE = PROFILES[os.environ.get("TOTEMVIZ_SEARCH", "ci")]
+GENERATE = settings(phases=(Phase.generate,), **_COMMON)
+
+DEATHS = ("both", "corosync", "leave", "both", "leave", "power")
+_WAIT = st.sampled_from([0, 100 * US, 1 * MS, 20 * MS, 100 * MS, 350 * MS, 800 * MS])
 
 
 def _milliseconds(low: int, high: int) -> st.SearchStrategy[Duration]:
     return st.integers(low, high).map(lambda ms: Duration(ms * MS))
 
 
-def _actions(nodes: int) -> st.SearchStrategy[do.AnyIntervention]:
-    node = st.integers(1, nodes)
-    side = st.sets(node, min_size=1, max_size=max(1, nodes - 1)).map(lambda ids: tuple(sorted(ids)))
-    burst = st.builds(
-        do.Write,
-        node=node,
-        path=st.just("burst-{n}.cfg"),
+def _one_of(name: str) -> st.SearchStrategy[int]:
+    """A member of the machine's set of that name."""
+    runner: st.SearchStrategy[Any] = st.runner()
+    return runner.flatmap(lambda machine: st.sampled_from(sorted(getattr(machine, name))))
+
+
+_RUNNING, _DEAD, _ANY = _one_of("running"), _one_of("dead"), _one_of("nodes")
+
+
+class Trouble(RuleBasedStateMachine):
+    """One cluster and what happens to it. Subclasses say what becomes of the scenario (``judge``)."""
+
+    sizes: ClassVar[tuple[int, ...]] = (2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7)
+    quirks: ClassVar[Quirks] = Quirks()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.happening: list[do.AnyIntervention] = []
+        self.nodes: set[int] = set()
+        self.running: set[int] = set()
+        self.cut_off = False
+        self.now_ns = 0
+        self.made: Scenario | None = None
+
+    @property
+    def dead(self) -> set[int]:
+        """Nodes on which corosync does not run, as far as this model knows."""
+        return self.nodes - self.running
+
+    def judge(self, scenario: Scenario) -> None:
+        """Run it and look."""
+        violations = unexpected(trouble(scenario))
+        assert not violations, report(scenario, violations)
+
+    def teardown(self) -> None:
+        if self.made is not None and self.happening:
+            self.judge(mended(self.made, self.happening))
+
+    def _do(self, action: do.AnyIntervention, wait_ns: int) -> None:
+        self.now_ns += wait_ns
+        self.happening.append(msgspec.structs.replace(action, at=Duration(self.now_ns)))
+
+    @initialize(
+        size=st.runner().flatmap(lambda machine: st.sampled_from(machine.sizes)),
+        random_seed=st.integers(0, 10_000),
+        fragments=st.sampled_from([False, False, False, True]),
+        host_model=st.sampled_from([HostModel.MEASURED, HostModel.MEASURED, HostModel.ARTICLE]),
+        delay=st.sampled_from([500 * US, 1 * MS, 2 * MS]),
+        idle_rotations=st.sampled_from([3, 3, 3, 8, 30]),
+        retransmits=st.sampled_from([2, 4]),
+        ready=st.booleans(),
+    )
+    def begin(
+        self,
+        size: int,
+        random_seed: int,
+        fragments: bool,
+        host_model: HostModel,
+        delay: int,
+        idle_rotations: int,
+        retransmits: int,
+        ready: bool,
+    ) -> None:
+        # on udpu the state of one pmxcfs is a hundred packets: with many nodes a case would cost too much
+        transport = Transport.UDPU if fragments and size <= 3 else Transport.KNET
+        self.nodes = set(range(1, size + 1))
+        self.running = set(self.nodes)
+        self.now_ns = READY_NS if ready else BOOT_NS
+        totem = {
+            "token": TOKEN_MS,
+            "token_coefficient": 0,
+            "token_retransmits_before_loss_const": retransmits,
+            "seqno_unchanged_const": idle_rotations,
+        }
+        self.made = Scenario(
+            title=f"search: {size} nodes",
+            seed=random_seed,
+            host_model=host_model,
+            cluster=ClusterSpec(nodes=size, transport=transport, totem=totem),
+            start=StartSpec(stagger=Duration(4 * MS), pmxcfs_after=Duration(100 * MS)),
+            quirks=self.quirks,
+            network=NetworkSpec(delay=Duration(delay)),
+        )
+
+    @rule(
+        wait=_WAIT,
+        node=_ANY,
         content=st.sampled_from(["x", "y" * 3000]),
-        count=st.integers(1, 40),
+        count=st.integers(1, 12),
         every=st.sampled_from([Duration(100 * US), Duration(1 * MS), Duration(20 * MS)]),
     )
-    return st.one_of(
-        burst,
-        burst,
-        st.builds(do.Kill, node=node, process=st.sampled_from(["", "corosync"])),
-        st.builds(do.Restart, node=node),
-        st.builds(do.Leave, node=node),
-        st.builds(do.Pause, node=node, duration=_milliseconds(1, 900)),
-        st.builds(do.DropToken, count=st.integers(1, 6)),
-        st.builds(do.DropMessage, target=st.integers(0, nodes)),
-        st.builds(do.Cut, nodes=side),
-        st.builds(do.CutOneWay, source=node, target=node),
-        st.builds(do.Heal),
-        st.builds(do.Loss, percent=st.sampled_from([0.0, 1.0, 5.0, 20.0, 50.0])),
-        st.builds(do.Duplicate, percent=st.sampled_from([0.0, 5.0, 50.0])),
-        st.builds(
-            do.Delay,
-            delay=st.sampled_from([Duration(50 * US), Duration(1 * MS), Duration(4 * MS)]),
-            jitter=st.sampled_from([Duration(0), Duration(200 * US), Duration(8 * MS)]),
-        ),
+    def burst(self, wait: int, node: int, content: str, count: int, every: Duration) -> None:
+        self._do(do.Write(node=node, path="burst-{n}.cfg", content=content, count=count, every=every), wait)
+
+    @precondition(lambda self: self.running)
+    @rule(
+        wait=_WAIT,
+        node=_RUNNING,
+        how=st.sampled_from(DEATHS),
+        torn=st.booleans(),
     )
+    def death(self, wait: int, node: int, how: str, torn: bool) -> None:
+        self.running.discard(node)
+        actions: dict[str, do.AnyIntervention] = {
+            "both": do.Kill(node=node),
+            "corosync": do.Kill(node=node, process="corosync"),
+            "power": do.PowerCut(node=node, torn=torn),
+            "leave": do.Leave(node=node),
+        }
+        self._do(actions[how], wait)
+
+    @precondition(lambda self: self.dead)
+    @rule(wait=_WAIT, node=_DEAD)
+    def restart(self, wait: int, node: int) -> None:
+        self.running.add(node)
+        self._do(do.Restart(node=node), wait)
+
+    @precondition(lambda self: self.running)
+    @rule(wait=_WAIT, node=_RUNNING, duration=_milliseconds(1, 900))
+    def pause(self, wait: int, node: int, duration: Duration) -> None:
+        self._do(do.Pause(node=node, duration=duration), wait)
+
+    @rule(wait=_WAIT, node=_ANY, duration=_milliseconds(1, 900))
+    def stall_disk(self, wait: int, node: int, duration: Duration) -> None:
+        self._do(do.StallDisk(node=node, duration=duration), wait)
+
+    @rule(wait=_WAIT, count=st.integers(1, 6))
+    def drop_tokens(self, wait: int, count: int) -> None:
+        self._do(do.DropToken(count=count), wait)
+
+    @rule(wait=_WAIT, receiver=st.one_of(st.just(0), _ANY))
+    def drop_message(self, wait: int, receiver: int) -> None:
+        self._do(do.DropMessage(target=receiver), wait)
+
+    @rule(wait=_WAIT, sides=st.sets(_ANY, min_size=1))
+    def cut(self, wait: int, sides: set[int]) -> None:
+        self.cut_off = True
+        self._do(do.Cut(nodes=tuple(sorted(sides))), wait)
+
+    @rule(wait=_WAIT, source=_ANY, destination=_ANY)
+    def cut_one_way(self, wait: int, source: int, destination: int) -> None:
+        self.cut_off = True
+        self._do(do.CutOneWay(source=source, target=destination), wait)
+
+    @precondition(lambda self: self.cut_off)
+    @rule(wait=_WAIT)
+    def heal(self, wait: int) -> None:
+        self.cut_off = False
+        self._do(do.Heal(), wait)
+
+    @rule(wait=_WAIT, loss=st.sampled_from([0.0, 1.0, 5.0, 20.0, 50.0]), twice=st.sampled_from([0.0, 5.0, 50.0]))
+    def unreliable(self, wait: int, loss: float, twice: float) -> None:
+        self._do(do.Loss(percent=loss), wait)
+        self._do(do.Duplicate(percent=twice), 0)
+
+    @rule(
+        wait=_WAIT,
+        delay=st.sampled_from([Duration(200 * US), Duration(1 * MS), Duration(4 * MS)]),
+        jitter=st.sampled_from([Duration(0), Duration(200 * US), Duration(8 * MS)]),
+    )
+    def slow(self, wait: int, delay: Duration, jitter: Duration) -> None:
+        """With more jitter than delay datagrams overtake each other."""
+        self._do(do.Delay(delay=delay, jitter=jitter), wait)
 
 
-@st.composite
-def scenarios(draw: st.DrawFn, *, nodes: tuple[int, int] = (2, 7), quirks: Quirks | None = None) -> Scenario:
-    """A scenario with trouble in it, mended at its end."""
-    size = draw(st.integers(*nodes))
-    at_ns = BOOT_NS if draw(st.booleans()) else 2 * SECOND
-    happening: list[do.AnyIntervention] = []
-    for _ in range(draw(st.integers(1, 12))):
-        at_ns += draw(st.sampled_from([0, 100 * US, 1 * MS, 20 * MS, 100 * MS, 350 * MS, 800 * MS]))
-        action = draw(_actions(size))
-        happening.append(_at(action, at_ns))
-    return mended(size, happening, draw(st.integers(0, 10_000)), quirks or Quirks())
-
-
-def _at(action: do.AnyIntervention, at_ns: int) -> do.AnyIntervention:
-    return msgspec.structs.replace(action, at=Duration(at_ns))
-
-
-def mended(size: int, happening: list[do.AnyIntervention], seed: int, quirks: Quirks) -> Scenario:
+def mended(scenario: Scenario, happening: list[do.AnyIntervention]) -> Scenario:
     """A scenario in which these things happen, and then everything is made good and left alone.
 
     The mended network is a little irregular. Where every datagram takes exactly as long as every other, two rings that
     have rejected each other can go on doing so for ever, in step.
     """
-    end_ns = max((int(action.at) for action in happening), default=2 * SECOND) + SECOND
+    size = scenario.cluster.nodes
+    end_ns = max((int(action.at) for action in happening), default=2 * SECOND) + 300 * MS
     mending: list[do.AnyIntervention] = [
         do.Heal(),
         do.Loss(percent=0.0),
         do.Duplicate(percent=0.0),
-        do.Delay(delay=Duration(50 * US), jitter=Duration(200 * US)),
+        do.Delay(delay=Duration(int(scenario.network.delay)), jitter=Duration(200 * US)),
         *(do.Restart(node=nodeid) for nodeid in range(1, size + 1)),
     ]
+    mending = [msgspec.structs.replace(action, at=Duration(end_ns)) for action in mending]
     settle_ns = (TOKEN_MS + CONSENSUS_MS) * MS * (size + 1) + SECOND
-    return Scenario(
-        title=f"search: {size} nodes",
-        seed=seed,
-        host_model=HostModel.MEASURED,
+    return msgspec.structs.replace(
+        scenario,
         stop_after=Duration(end_ns + settle_ns + MARGIN_NS),
-        cluster=ClusterSpec(nodes=size, totem={"token": TOKEN_MS, "token_coefficient": 0}),
-        start=StartSpec(stagger=Duration(4 * MS), pmxcfs_after=Duration(100 * MS)),
-        quirks=quirks,
-        network=NetworkSpec(),
-        interventions=(*happening, *(_at(action, end_ns) for action in mending)),
+        interventions=(*happening, *mending),
     )
 
 
@@ -133,14 +269,97 @@ def trouble(scenario: Scenario) -> list[Violation]:
     A one-way cut can make rings form and break as fast as the network allows, as it does in reality. Such a run is
     judged for what it was until there were enough events; nothing can be said then of what happens in the end.
     """
+    world = run_case(scenario)
+    return check(world.timeline, end_ns=world.now_ns)
+
+
+def run_case(scenario: Scenario) -> World:
+    """Run a scenario to its end, or until there are ``EVENTS_MAX`` events."""
     world = World(scenario, cluster_conf(scenario, "search", Path()))
     end_ns = int(scenario.stop_after)
-    while world.now_ns < end_ns and len(world.timeline) < EVENTS_MAX:
-        world.run_until(min(end_ns, world.now_ns + 20 * MS))
-    return check(world.timeline, end_ns=world.now_ns)
+    while world.now_ns < end_ns and world.events < EVENTS_MAX and world.step():
+        pass
+    return world
 
 
 def report(scenario: Scenario, violations: list[Violation]) -> str:
     """A failing case: what is wrong, then the scenario file."""
     comments = "".join(f"# {violation}\n" for violation in violations[:10])
     return f"\n{comments}{dump_scenario(scenario)}"
+
+
+# ------------------------------------------------------------------------------------------------------- the long tally
+
+
+class Tally:
+    """What a long search has seen."""
+
+    def __init__(self, keep: Path | None) -> None:
+        self.examples = self.events = self.cut_short = self.failing = 0
+        self.known: Counter[int] = Counter()
+        self.actions: Counter[str] = Counter()
+        self.began_s = time.monotonic()
+        self._keep = keep
+
+    def add(self, scenario: Scenario) -> None:
+        """Run one case and count it; a failing one is printed and, with ``keep``, written to that folder."""
+        world = run_case(scenario)
+        violations = check(world.timeline, end_ns=world.now_ns)
+        self.examples += 1
+        self.events += world.events
+        self.cut_short += world.now_ns < int(scenario.stop_after)
+        self.actions.update(type(action).__name__ for action in scenario.interventions)
+        self.known.update({violation.invariant for violation in violations})
+        if bad := violations if scenario.quirks == CORRECTED else unexpected(violations):
+            self.failing += 1
+            text = report(scenario, bad)
+            print(text if self._keep is None else f"\n{bad[0]}", flush=True)
+            if self._keep is not None:
+                numbers = "-".join(str(number) for number in sorted({violation.invariant for violation in bad}))
+                (self._keep / f"case-{numbers}-{scenario.seed}-{self.examples}.toml").write_text(text, encoding="utf-8")
+
+    def __str__(self) -> str:
+        known = ", ".join(f"{number}: {count}" for number, count in sorted(self.known.items()))
+        return (
+            f"{self.examples} examples, {self.failing} failing; {self.events:,} events, {self.cut_short} cut short; "
+            f"examples that broke an invariant, known failures included: {known or 'none'}; "
+            f"{time.monotonic() - self.began_s:.0f} s"
+        )
+
+
+def tally(examples: int, first_seed: int, chunk: int, keep: Path | None, given: Quirks) -> Tally:
+    """Run so many cases in chunks with seeds of their own; shows progress."""
+    result = Tally(keep)
+
+    class Counted(Trouble):
+        quirks = given
+
+        def judge(self, scenario: Scenario) -> None:
+            result.add(scenario)
+
+    for number in range(first_seed, first_seed + -(-examples // chunk)):
+        machine: Callable[[], RuleBasedStateMachine] = seed(number)(type("Counted", (Counted,), {}))
+        size = min(chunk, examples - result.examples)
+        run_state_machine_as_test(machine, settings=settings(GENERATE, max_examples=size))
+        print(f"seed {number}: {result}", flush=True)
+    print(f"actions: {dict(sorted(result.actions.items()))}")
+    return result
+
+
+def main() -> int:
+    """The command line; exit code 1 if a case failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.search", description="search for broken invariants")
+    parser.add_argument("--examples", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first chunk; the next ones count up")
+    parser.add_argument("--chunk", type=int, default=100, help="examples per chunk")
+    parser.add_argument("--corrected", action="store_true", help="without the known faults: nothing is excused")
+    parser.add_argument("--keep", type=Path, help="folder for failing scenarios")
+    given = parser.parse_args()
+    if given.keep is not None:
+        given.keep.mkdir(parents=True, exist_ok=True)
+    quirks = CORRECTED if given.corrected else Quirks()
+    return 1 if tally(given.examples, given.seed, given.chunk, given.keep, quirks).failing else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

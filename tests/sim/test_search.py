@@ -7,51 +7,54 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import Phase, find, given, settings
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 
-from tests.sim.search import PROFILE, report, scenarios, trouble
-from totemviz.corosync.quirks import Quirks
+from tests.sim.search import CORRECTED, GENERATE, PROFILE, Trouble, report, trouble
 from totemviz.sim.scenario import Scenario, cluster_conf, dump_scenario, load_scenario, parse_scenario
 from totemviz.trace.checks import unexpected
 
 FOUND = Path(__file__).parent / "found"
 DEEP = os.environ.get("TOTEMVIZ_SEARCH") == "deep"
-CORRECTED = Quirks(
-    token_copy_frees_messages=False,
-    recovery_counters_survive=False,
-    barrier_abort_keeps_joinlists=False,
-    join_list_outlives_leave=False,
-)
 
 
-@PROFILE
-@given(scenarios())
-def test_faithful_ring_breaks_no_invariant_but_the_known_ones(scenario: Scenario) -> None:
-    violations = unexpected(trouble(scenario))
-    assert not violations, report(scenario, violations)
+class Corrected(Trouble):
+    """The same cluster without its known faults: nothing is excused."""
+
+    quirks = CORRECTED
+
+    def judge(self, scenario: Scenario) -> None:
+        violations = trouble(scenario)
+        assert not violations, report(scenario, violations)
 
 
-@PROFILE
-@given(scenarios(quirks=CORRECTED))
-def test_corrected_ring_breaks_none(scenario: Scenario) -> None:
-    violations = trouble(scenario)
-    assert not violations, report(scenario, violations)
+def test_faithful_ring_breaks_no_invariant_but_the_known_ones() -> None:
+    run_state_machine_as_test(Trouble, settings=PROFILE)
+
+
+def test_corrected_ring_breaks_none() -> None:
+    run_state_machine_as_test(Corrected, settings=PROFILE)
 
 
 @pytest.mark.parametrize(
     ("number", "limit"), [(18, 300), pytest.param(29, 3000, marks=[pytest.mark.skipif(not DEEP, reason="deep search")])]
 )
 def test_the_search_finds_the_known_failures_by_itself(number: int, limit: int) -> None:
-    def broken(scenario: Scenario) -> bool:
-        return any(violation.invariant == number for violation in trouble(scenario))
+    class FoundError(Exception):
+        """A case that breaks the invariant."""
 
-    only_finding = settings(
-        PROFILE, max_examples=limit, derandomize=True, database=None, phases=(Phase.generate,), print_blob=False
-    )
-    scenario = find(scenarios(nodes=(3, 5)), broken, settings=only_finding)
-    text = report(scenario, [violation for violation in trouble(scenario) if violation.invariant == number])
-    again = parse_scenario(text, "case.toml")
-    assert broken(again), "what is printed can be run"
+    class Search(Trouble):
+        sizes = (3, 4, 5)
+
+        def judge(self, scenario: Scenario) -> None:
+            violations = [violation for violation in trouble(scenario) if violation.invariant == number]
+            if violations:
+                raise FoundError(report(scenario, violations))
+
+    with pytest.raises(FoundError) as caught:
+        run_state_machine_as_test(Search, settings=settings(GENERATE, max_examples=limit, derandomize=True))
+    again = parse_scenario(str(caught.value), "case.toml")
+    assert any(violation.invariant == number for violation in trouble(again)), "what is printed can be run"
     corrected = msgspec.structs.replace(again, quirks=CORRECTED)
     assert not trouble(corrected)
 
@@ -62,9 +65,11 @@ def test_what_was_found_and_corrected_stays_so(path: Path) -> None:
     assert unexpected(trouble(scenario)) == []
 
 
-@PROFILE
-@given(scenarios())
-def test_every_case_can_be_written_to_a_file_and_read_back(scenario: Scenario) -> None:
-    again = parse_scenario(dump_scenario(scenario), "case.toml")
-    assert again == scenario
-    assert cluster_conf(again, "case.toml", Path()).totem.quirks == scenario.quirks
+def test_every_case_can_be_written_to_a_file_and_read_back() -> None:
+    class Written(Trouble):
+        def judge(self, scenario: Scenario) -> None:
+            again = parse_scenario(dump_scenario(scenario), "case.toml")
+            assert again == scenario
+            assert cluster_conf(again, "case.toml", Path()).totem.quirks == scenario.quirks
+
+    run_state_machine_as_test(Written, settings=PROFILE)

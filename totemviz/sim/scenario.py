@@ -9,6 +9,7 @@ stop_on = "membership_installed"   # optional: stop at the first such event afte
 
 [cluster]
 nodes = 3                     # or: conf = "corosync.conf", relative to this file
+transport = "knet"            # or "udpu", "udp": how large a packet may be
 [cluster.totem]               # corosync's own keys, milliseconds and counts
 token = 3000
 
@@ -24,9 +25,8 @@ token_seq = 0                 # and its first token this one
 default = "nvme"
 3 = "usb-stick"
 
-[quirks]                      # known deviations of the real programs; all true by default
+[quirks]                      # known deviations of the real programs; all true by default (totem/config.py)
 token_copy_frees_messages = true
-recovery_counters_survive = true
 
 [network]
 delay = "50us"
@@ -74,6 +74,7 @@ from totemviz.sim.seed import DatabaseFileError, load_database
 from totemviz.sim.storage import FAULTS
 from totemviz.sim.threads import COROSYNC, PMXCFS, HostModel
 from totemviz.sim.units import MS, SECOND, US, Duration
+from totemviz.totem.config import Transport
 
 NODES_MAX = 64
 VOTES_MAX = 255
@@ -92,6 +93,7 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Which cluster: so many nodes in Proxmox's default form, or the one of a corosync.conf."""
 
     nodes: int = 3
+    transport: Transport = Transport.KNET
     conf: str = ""
     totem: dict[str, int] = {}
 
@@ -211,12 +213,15 @@ def _named_conf(scenario: Scenario, path: str, folder: Path, text: str) -> Coros
         if spec.totem:
             line = line_of(text, ["cluster", "totem"])
             raise ScenarioError(f"{path}:{line}: totem keys belong into {spec.conf}; remove [cluster.totem]")
+        if spec.transport is not Transport.KNET:
+            line = line_of(text, ["cluster", "transport"])
+            raise ScenarioError(f"{path}:{line}: the transport belongs into {spec.conf}; remove it here")
         return conf
     if not 1 <= spec.nodes <= NODES_MAX:
         line = line_of(text, ["cluster", "nodes"])
         raise ScenarioError(f"{path}:{line}: {spec.nodes} nodes cannot be run; use 1 to {NODES_MAX}")
     try:
-        return parse(proxmox_conf(spec.nodes, spec.totem), "corosync.conf")
+        return parse(proxmox_conf(spec.nodes, spec.totem, spec.transport), "corosync.conf")
     except ConfError as error:
         what = str(error).split(": ", 1)[-1]
         key = what.partition(":")[0].removeprefix("totem.")
@@ -224,8 +229,13 @@ def _named_conf(scenario: Scenario, path: str, folder: Path, text: str) -> Coros
         raise ScenarioError(f"{path}:{line}: {what}") from None
 
 
-def proxmox_conf(nodes: int, totem: dict[str, int] | None = None) -> str:
-    """A corosync.conf as ``pvecm create`` and ``pvecm add`` would leave it, with the keys given added."""
+def proxmox_conf(nodes: int, totem: dict[str, int] | None = None, transport: Transport = Transport.KNET) -> str:
+    """A corosync.conf as ``pvecm create`` and ``pvecm add`` would leave it, with the keys given added.
+
+    Transports other than knet cannot encrypt: there ``secauth`` is off.
+    """
+    knet = transport is Transport.KNET
+    kind = "  secauth: on\n" if knet else f"  secauth: off\n  transport: {transport.value}\n"
     members = "".join(
         f"  node {{\n    name: pve{i}\n    nodeid: {i}\n    quorum_votes: 1\n    ring0_addr: 10.77.0.{i}\n  }}\n\n"
         for i in range(1, nodes + 1)
@@ -236,7 +246,7 @@ def proxmox_conf(nodes: int, totem: dict[str, int] | None = None) -> str:
         f"nodelist {{\n{members}}}\n\n"
         "quorum {\n  provider: corosync_votequorum\n}\n\n"
         "totem {\n  cluster_name: totemviz\n  config_version: 3\n  interface {\n    linknumber: 0\n  }\n"
-        f"  ip_version: ipv4-6\n  link_mode: passive\n  secauth: on\n{keys}  version: 2\n}}\n"
+        f"  ip_version: ipv4-6\n  link_mode: passive\n{kind}{keys}  version: 2\n}}\n"
     )
 
 

@@ -61,13 +61,14 @@ class Storage:
     # ------------------------------------------------------------------------------------------------- for processes
 
     def _store_ring_id(self, process: str, effect: tt.StoreRingId, cause: int) -> int:
-        """Corosync creates its ring-id file anew and writes it, on its main thread, without a sync.
+        """Corosync creates its ring-id file anew and writes it, on its main thread, without a sync (a quirk).
 
         If that cannot be done it gives up (main.c: corosync_ring_id_store).
         """
         host, now_ns = self._host, self._world.now_ns
         try:
-            ios = host.disk.write_file(host.ring_id_file, effect.seq.to_bytes(8, "little"))
+            sync = not self._world.conf.totem.quirks.ring_id_not_synced
+            ios = host.disk.write_file(host.ring_id_file, effect.seq.to_bytes(8, "little"), sync=sync)
         except OSError as error:
             host.corosync_gives_up(_ring_id_lines(effect.seq, error), "its ring-id file cannot be written", cause)
             return -1

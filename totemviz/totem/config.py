@@ -76,6 +76,10 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``my_set_retrans_flg``): in the next one the node may become OPERATIONAL too early and send messages that the
     others, still in RECOVERY, put among those of the old ring."""
 
+    ring_id_not_synced: bool = True
+    """The ring-id file is written without a sync (``main.c: corosync_ring_id_store``): after a power cut a node may use
+    ring ids a second time."""
+
     foreign_order_compared_raw: bool = True
     """Hold cancels, and old-ring messages that come wrapped in a recovery, are compared with the ring id as they lie in
     memory (``message_handler_token_hold_cancel``, ``deliver_messages_from_recovery_to_regular``): what a node of the

@@ -87,8 +87,9 @@ _ALL: tuple[type[Invariant], ...] = (
 CHECKERS: Mapping[int, type[Invariant]] = {invariant.number: invariant for invariant in _ALL}
 """All checkers by the number of their invariant."""
 
-_EARLY_FREEING, _EARLY_INSTALL = 18, 29
-_FOLLOWS_FROM_EARLY_FREEING = frozenset({9, 34})
+_FREED_EARLY = "token_copy_frees_messages"
+_MAY_FOLLOW_FROM_FREEING = frozenset({9, 34})
+_MIX_UP = frozenset({"recovery_counters_survive", "ring_id_not_synced"})
 
 
 class Checker:
@@ -99,8 +100,10 @@ class Checker:
         self.facts = Facts()
         chosen = CHECKERS if numbers is None else numbers
         self.invariants = tuple(CHECKERS[number](self.facts) for number in chosen)
+        self._found: list[Violation] = []
         self._handlers: dict[type, list[Callable[[Event, Any], None]]] = {}
         for invariant in self.invariants:
+            invariant.found = self._found
             for kind, handler in invariant.handlers().items():
                 self._handlers.setdefault(kind, []).append(handler)
         self._last: Event | None = None
@@ -115,7 +118,7 @@ class Checker:
             return []
         for handler in handlers:
             handler(event, body)
-        return self._collect()
+        return self._collect() if self._found else []
 
     def finish(self, end_ns: int | None = None) -> list[Violation]:
         """The timeline ends, at ``end_ns`` or with its last event: judge what needed an end to be judged."""
@@ -126,11 +129,8 @@ class Checker:
         return self._collect()
 
     def _collect(self) -> list[Violation]:
-        found: list[Violation] = []
-        for invariant in self.invariants:
-            if invariant.found:
-                found += invariant.found
-                invariant.found = []
+        found = self._found.copy()
+        self._found.clear()
         return found
 
 
@@ -149,10 +149,15 @@ def unexpected(violations: Sequence[Violation]) -> list[Violation]:
     """Those that are not known failures of the faithful machine, nor may follow from them.
 
     A message freed too early may be missing in a recovery (9, 34). After an ordinary message in RECOVERY, two rings'
-    messages are mixed up on some node, and nothing more can be expected.
+    messages are mixed up on some node; after a power cut two rings may have the same id. Nothing more can be expected
+    then.
     """
-    first_mixed = min((v.event_id for v in violations if v.invariant == _EARLY_INSTALL), default=None)
-    known = {number for number, invariant in CHECKERS.items() if invariant.known_failure}
-    if any(violation.invariant == _EARLY_FREEING for violation in violations):
-        known |= _FOLLOWS_FROM_EARLY_FREEING
-    return [v for v in violations if v.invariant not in known and (first_mixed is None or v.event_id < first_mixed)]
+    first_mixed = min((v.event_id for v in violations if v.quirk in _MIX_UP), default=None)
+    freed = any(v.quirk == _FREED_EARLY for v in violations)
+    return [
+        v
+        for v in violations
+        if not v.quirk
+        and not (freed and v.invariant in _MAY_FOLLOW_FROM_FREEING)
+        and (first_mixed is None or v.event_id < first_mixed)
+    ]

@@ -12,13 +12,17 @@ from totemviz.trace.events import Event
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """An invariant is false: its number, the event at which that shows, and why, in plain words."""
+    """An invariant is false: its number, the event at which that shows, and why, in plain words.
+
+    ``quirk`` is the known quirk of the original that brings this about, empty where none does.
+    """
 
     invariant: int
     event_id: int
     time_ns: int
     node: int
     why: str
+    quirk: str = ""
 
     def __str__(self) -> str:
         where = f"node {self.node}" if self.node else "the cluster"
@@ -44,6 +48,7 @@ class Invariant:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.found: list[Violation] = []
+        """What ``fail`` reported and nobody has collected yet; a `Checker` gives all its invariants one list."""
 
     def handlers(self) -> Mapping[type, Handler]:
         """Event body type → what to do with it."""
@@ -52,7 +57,8 @@ class Invariant:
     def finish(self, last: Event, end_ns: int) -> None:
         """The timeline ends here; ``last`` is its last event."""
 
-    def fail(self, event: Event, why: str, node: int | None = None) -> None:
-        """Report that the invariant is false at this event."""
+    def fail(self, event: Event, why: str, node: int | None = None, *, known: bool = True) -> None:
+        """Report that the invariant is false at this event; ``known`` False: not by its known failure."""
         at = event.node if node is None else node
-        self.found.append(Violation(self.number, event.id, event.time_ns, at, why))
+        quirk = self.known_failure if known else ""
+        self.found.append(Violation(self.number, event.id, event.time_ns, at, why, quirk))

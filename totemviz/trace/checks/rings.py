@@ -9,14 +9,14 @@ from totemviz.totem.effects import ConfigurationChange, RingId, StateEntered
 from totemviz.totem.pg import PacketError, decode_packet
 from totemviz.trace.checks.base import Handler, Invariant
 from totemviz.trace.checks.facts import Facts
-from totemviz.trace.events import DatagramSent, Event
+from totemviz.trace.events import DatagramSent, Event, Intervened
 
 _MCAST_HEADER = 45
 _CPG_MCAST = (2 << 16 | 3).to_bytes(4, "little")
 
 
 class RingIds(Invariant):
-    """Invariant 13."""
+    """Invariant 13, given that the ring-id file survives: a power cut may take it back to an older number."""
 
     number = 13
     name = "ring id agreement"
@@ -24,25 +24,39 @@ class RingIds(Invariant):
         "Equal ring ids mean equal member lists in equal order; on one node ring seqs strictly increase, restarts "
         "included."
     )
+    known_failure = "ring_id_not_synced"
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
+        self._lost_power: set[int] = set()
         self._members: dict[RingId, tuple[tuple[int, ...], int]] = {}
         self._installed: dict[int, RingId] = {}
         self._attempted: dict[int, RingId] = {}
 
     def handlers(self) -> Mapping[type, Handler]:  # noqa: D102
-        return {ConfigurationChange: self._configuration_change, StateEntered: self._state_entered}
+        return {
+            Intervened: self._intervened,
+            ConfigurationChange: self._configuration_change,
+            StateEntered: self._state_entered,
+        }
+
+    def _intervened(self, event: Event, body: Intervened) -> None:
+        if body.action == "power_cut":
+            self._lost_power.add(event.node)
+
+    def _fail(self, event: Event, why: str, rep: int) -> None:
+        self.fail(event, why, known=bool(self._lost_power & {event.node, rep}))
 
     def _configuration_change(self, event: Event, body: ConfigurationChange) -> None:
         if body.transitional:
             return
         members, first = self._members.setdefault(body.ring_id, (body.members, event.node))
         if members != body.members:
-            self.fail(event, f"ring {body.ring_id} is {list(body.members)} here, but {list(members)} at node {first}")
+            what = f"ring {body.ring_id} is {list(body.members)} here, but {list(members)} at node {first}"
+            self._fail(event, what, body.ring_id.rep)
         last = self._installed.get(event.node)
         if last is not None and last.seq >= body.ring_id.seq:
-            self.fail(event, f"ring {body.ring_id} follows ring {last}: the number does not grow")
+            self._fail(event, f"ring {body.ring_id} follows ring {last}: the number does not grow", body.ring_id.rep)
         self._installed[event.node] = body.ring_id
 
     def _state_entered(self, event: Event, body: StateEntered) -> None:
@@ -50,7 +64,8 @@ class RingIds(Invariant):
             return
         last = self._attempted.get(event.node)
         if last is not None and last.seq >= body.ring_id.seq:
-            self.fail(event, f"tries to form ring {body.ring_id} after ring {last}: the number does not grow")
+            what = f"tries to form ring {body.ring_id} after ring {last}: the number does not grow"
+            self._fail(event, what, body.ring_id.rep)
         self._attempted[event.node] = body.ring_id
 
 
