@@ -25,7 +25,27 @@ STORY = {
     "fsync_started",
     "fsync_finished",
 }
+CASCADE = {
+    "intervened",
+    "disk_loaded",
+    "disk_faulted",
+    "disk_changed",
+    "process_killed",
+    "process_blocked",
+    "process_resumed",
+    "ring_id_stored",
+    "state_entered",
+    "membership_installed",
+    "lrm_state_changed",
+    "watchdog_fed",
+    "watchdog_warned",
+    "watchdog_expired",
+    "node_fenced",
+}
 KINDS = {
+    "cascade-article": CASCADE,
+    "cascade-ring": CASCADE,
+    "cascade-watchdog": CASCADE,
     "cold-boot": STORY | {"log", "cpg_confchg", "sync_completed"},
     "kill-restart": STORY,
     "partition": STORY,

@@ -29,6 +29,7 @@ PROGRESS_SLICES = 200
 @click.option("--out", metavar="FILE", help="Write the timeline as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the run's figures.")
 @click.option("--transcript", is_flag=True, help="Print the run as text, one event a line.")
+@click.option("--why", metavar="KIND", help="Tell the causes of the last event of this kind, from the first one on.")
 @click.option("--logs", metavar="DIR", help="Write every daemon's log file, as the daemons themselves write it.")
 @click.option("--debug", is_flag=True, help="Logs: with corosync's debug lines.")
 @click.option(
@@ -43,7 +44,9 @@ PROGRESS_SLICES = 200
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND", help="Transcript: only this kind of event (repeatable)."
 )
-@click.option("--node", "nodes", type=int, multiple=True, metavar="ID", help="Transcript: only this node (repeatable).")
+@click.option(
+    "--node", "nodes", type=int, multiple=True, metavar="ID", help="Transcript, why: only this node (repeatable)."
+)
 def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     scenario_file: str | None = None,
     conf: str | None = None,
@@ -54,6 +57,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: str | None = None,
     as_json: bool = False,
     transcript: bool = False,
+    why: str | None = None,
     logs: str | None = None,
     debug: bool = False,
     exports: tuple[tuple[int, str], ...] = (),
@@ -66,6 +70,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         scenario, cluster = _scenario(scenario_file, conf, host_model, seed)
         if not headless:
             given = {"for": for_ns, "out": out, "json": as_json, "transcript": transcript, "logs": logs, "check": check}
+            given["why"] = why
             if unused := next((name for name, value in (given | {"export-db": exports}).items() if value), ""):
                 raise BadInput(f"--{unused} is for headless runs; add --headless")
             from totemviz.sim.session import Simulation
@@ -75,12 +80,12 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             simulation.warm_up()
             run_cockpit(simulation)
             return
-        _check_filters(kinds, nodes, cluster)
+        _check_filters(kinds, nodes, cluster, why)
         _check_exports(exports, cluster)
         if debug and logs is None:
             raise BadInput("--debug is for log files; add --logs DIR")
         files = (out, logs, debug, exports)
-        _run_headless(scenario, cluster, for_ns, files, as_json, (transcript, kinds, nodes), check)
+        _run_headless(scenario, cluster, for_ns, files, as_json, (transcript, kinds, nodes), check, why)
 
 
 def _scenario(
@@ -111,9 +116,11 @@ def _scenario(
     return msgspec.structs.replace(scenario, **changes), cluster
 
 
-def _check_filters(kinds: tuple[str, ...], nodes: tuple[int, ...], cluster: CorosyncConf) -> None:
+def _check_filters(kinds: tuple[str, ...], nodes: tuple[int, ...], cluster: CorosyncConf, why: str | None) -> None:
     from totemviz.trace.events import BODY_BY_KIND
 
+    if why is not None and why not in BODY_BY_KIND:
+        raise BadInput(f"--why {why}: there is no such event; use one of {', '.join(BODY_BY_KIND)}")
     for kind in kinds:
         if kind not in BODY_BY_KIND:
             raise BadInput(f"--kind {kind}: there is no such event; use one of {', '.join(BODY_BY_KIND)}")
@@ -138,6 +145,7 @@ def _run_headless(
     as_json: bool,
     transcript: tuple[bool, tuple[str, ...], tuple[int, ...]],
     check: bool,
+    why: str | None,
 ) -> None:
     import time
 
@@ -163,8 +171,10 @@ def _run_headless(
     wanted, kinds, nodes = transcript
     if wanted:
         print_transcript(world.timeline, kinds, nodes)
+    if why is not None:
+        _print_why(world.timeline, why, nodes)
     violations = _violations(world.timeline) if check else None
-    if as_json or not wanted:
+    if as_json or not (wanted or why):
         summary = summarise(world.timeline, world.now_ns, wall_seconds)
         if as_json:
             click.echo(msgspec.json.encode(msgspec.structs.replace(summary, violations=violations)))
@@ -187,6 +197,17 @@ def _run_headless(
         sys.exit(INTERRUPTED)
     if violations:
         sys.exit(VIOLATED)
+
+
+def _print_why(timeline: Timeline, kind: str, nodes: tuple[int, ...]) -> None:
+    from totemviz.trace.chain import last_of_kind, tell_chain
+
+    event = last_of_kind(timeline, kind, nodes or None)
+    if event is None:
+        click.echo(f"no {kind} happened in this run")
+        return
+    for line in tell_chain(timeline, event):
+        click.echo(line)
 
 
 def _violations(timeline: Timeline) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ file and rename it: CREATE, WRITE, RENAME, and readers never see half a file.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from totemviz.pmxcfs.effects import FuseReply
@@ -23,17 +24,20 @@ BETWEEN_CALLS_NS = 10_000
 EIO = 5
 
 Call = tuple[str, str, dict[str, Any]]
+Then = Callable[[int, int], None]
+"""Told the last call's result and the event with which the program ended."""
 
 
 class _Program:
     """One write on its way."""
 
-    def __init__(self, write: int, node: int, path: str, calls: list[Call], started_ns: int) -> None:
+    def __init__(self, write: int, node: int, path: str, calls: list[Call], started_ns: int, then: Then | None) -> None:
         self.write = write
         self.node = node
         self.path = path
         self.calls = deque(calls)
         self.started_ns = started_ns
+        self.then = then
 
 
 class Clients:
@@ -45,7 +49,16 @@ class Clients:
         self._call_ids = 0
         self._running: dict[int, _Program] = {}
 
-    def write(self, node: int, path: str, content: bytes, cause: int, *, replace: bool = False) -> None:
+    def write(
+        self,
+        node: int,
+        path: str,
+        content: bytes,
+        cause: int,
+        *,
+        replace: bool = False,
+        then: Then | None = None,
+    ) -> None:
         """Begin to write a file on a node; ``replace``: through a temporary file."""
         path = self._in_tree(node, path)
         written = f"{path}.tmp.{self._writes + 1}" if replace else path
@@ -57,7 +70,12 @@ class Clients:
         )
         if replace:
             calls.append(("rename", written, {"to": path}))
-        self._begin(node, path, len(content), calls, cause)
+        self._begin(node, path, len(content), calls, cause, then)
+
+    def call(self, node: int, operation: str, path: str, cause: int, then: Then, **arguments: Any) -> None:
+        """Make one system call, and tell ``then`` what it returned."""
+        path = self._in_tree(node, path)
+        self._begin(node, path, 0, [(operation, path, arguments)], cause, then)
 
     def change(self, node: int, operation: str, path: str, to: str, cause: int) -> None:
         """Begin a change of a single system call: mkdir, rename or delete."""
@@ -65,10 +83,10 @@ class Clients:
         path = self._in_tree(node, path)
         self._begin(node, path, 0, [(operation, path, arguments)], cause)
 
-    def _begin(self, node: int, path: str, size: int, calls: list[Call], cause: int) -> None:
+    def _begin(self, node: int, path: str, size: int, calls: list[Call], cause: int, then: Then | None = None) -> None:
         self._writes += 1
         event = self._world.record(node, cause, ev.WriteStarted(self._writes, path, size))
-        self._next(_Program(self._writes, node, path, calls, self._world.now_ns), event, 0)
+        self._next(_Program(self._writes, node, path, calls, self._world.now_ns, then), event, 0)
 
     def _in_tree(self, node: int, path: str) -> str:
         """The path inside the tree, the node's symbolic links followed."""
@@ -120,4 +138,6 @@ class Clients:
     def _finish(self, program: _Program, result: int, cause: int) -> None:
         world = self._world
         took_ns = world.now_ns - program.started_ns
-        world.record(program.node, cause, ev.WriteFinished(program.write, result, took_ns))
+        event = world.record(program.node, cause, ev.WriteFinished(program.write, result, took_ns))
+        if program.then is not None:
+            program.then(result, event)

@@ -38,13 +38,6 @@ def _power_cut(world: World, action: do.PowerCut, event: int) -> None:
     world.hosts[action.node].power_cut(rng, event)
 
 
-def _restart(world: World, action: do.Restart, event: int) -> None:
-    host = world.hosts[action.node]
-    host.powered = True
-    host.start_corosync(event)
-    world.scheduler.after(int(world.scenario.start.pmxcfs_after), host.start_pmxcfs, event)
-
-
 def _pause(world: World, action: do.Pause, event: int) -> None:
     processes = world.hosts[action.node].processes
     if action.process == HOST:
@@ -148,7 +141,7 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.MendDisk: lambda world, action, event: world.hosts[action.node].storage.mend(event),
     do.Kill: _kill,
     do.PowerCut: _power_cut,
-    do.Restart: _restart,
+    do.Restart: lambda world, action, event: world.hosts[action.node].boot(event),
     do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
     do.Pause: _pause,
     do.CpgRead: _cpg_read,

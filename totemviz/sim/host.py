@@ -2,7 +2,8 @@
 
 The host carries out what a machine asked for, in order, and writes what happened to the timeline. An fsync in the
 middle of a list blocks the thread; the rest of the list follows when the disk has answered. Three parts do the work:
-``processes`` (threads, timers, blocking), ``storage`` (the disk) and ``local_ipc`` (between the daemons).
+``processes`` (threads, timers, blocking), ``storage`` (the disk) and ``local_ipc`` (between the daemons). A host may
+also run the HA manager, ``lrm``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from totemviz.pmxcfs.database import Database
 from totemviz.pmxcfs.machine import Pmxcfs
 from totemviz.sim.disk import Disk
 from totemviz.sim.local_ipc import LocalIpc
+from totemviz.sim.lrm import START_AFTER_NS, LocalManager
 from totemviz.sim.processes import Processes
 from totemviz.sim.quorum_tools import QuorumTools
 from totemviz.sim.seed import CONFIG_DB
@@ -62,6 +64,7 @@ class Host:
         self.pmxcfs: Pmxcfs | None = None
         self.killed_event = -1
         self.gather_event = -1
+        self.quorum_event = -1
         self.token_ring: tt.RingId | None = None
         self.powered = True
         self.pmxcfs_pid = 0
@@ -72,6 +75,8 @@ class Host:
         self.storage: Storage = Storage(self, self.processes)
         self.local_ipc: LocalIpc = LocalIpc(self, self.processes)
         self.quorum_tools: QuorumTools = QuorumTools(self, self.processes)
+        ha = world.scenario.ha
+        self.lrm: LocalManager | None = LocalManager(self, int(ha.boot)) if self.nodeid in ha.nodes else None
         self._actions: Actions = {
             tt.Send: self._send,
             tt.SetTimer: self._set_timer,
@@ -117,6 +122,14 @@ class Host:
         self.carry_out(PMXCFS, self.pmxcfs.start(self.world.now_ns), event)
         if self.daemon is not None and self.daemon.connections_allowed:
             self.local_ipc.connect_pmxcfs(event)
+        if self.lrm is not None:
+            self.world.scheduler.after(START_AFTER_NS, self.lrm.start, event)
+
+    def boot(self, cause: int) -> None:
+        """The host comes up, or what does not run on it is started: corosync, then pmxcfs."""
+        self.powered = True
+        self.start_corosync(cause)
+        self.world.scheduler.after(int(self.world.scenario.start.pmxcfs_after), self.start_pmxcfs, cause)
 
     def kill(self, process: str, cause: int) -> None:
         """SIGKILL: whatever waited for the process is gone with it."""
@@ -132,6 +145,8 @@ class Host:
         """No process gets to say anything, and the disk falls back to what was durable (see `Disk.crash`)."""
         self.powered = False
         self.boots += 1
+        if self.lrm is not None:
+            self.lrm.power_off()
         for process in (COROSYNC, PMXCFS):  # in this order: no daemon is left to announce that pmxcfs is gone
             self.kill(process, cause)
         self.processes.power_off()

@@ -110,6 +110,7 @@ class LocalIpc:
 
     def _quorum_changed(self, process: str, body: cs.QuorumChanged, cause: int) -> int:
         event = self._host.record(cause, body)
+        self._host.quorum_event = event
         self._processes.post_pmxcfs(event, lambda pmxcfs: pmxcfs.quorum(self._world.now_ns, body.quorate))
         return event
 

@@ -21,6 +21,10 @@ ring_seq = 0                  # what the ring-id files hold; and, near 429496729
 message_seq = 0               # every ring's first message has the number after this one
 token_seq = 0                 # and its first token this one
 
+[ha]                          # the HA manager holds its lock and feeds a watchdog on these nodes
+nodes = [1, 2, 3]
+boot = "60s"                  # how long a node is away that its watchdog has reset; 0s: for ever
+
 [disks]                       # profile per node id; "default" for the others
 default = "nvme"
 3 = "usb-stick"
@@ -113,6 +117,16 @@ class StartSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     token_seq: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
 
 
+class HaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """On which nodes the HA manager has something to protect: it holds a lock there and feeds a watchdog.
+
+    ``boot`` is how long a node takes to come back after its watchdog reset it; 0: it stays away.
+    """
+
+    nodes: tuple[int, ...] = ()
+    boot: Duration = Duration(60 * SECOND)
+
+
 class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What every link does. The default delay is the lab's: three hops in 0.16 ms (measured.md §2)."""
 
@@ -133,6 +147,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     stop_on: str = ""
     cluster: ClusterSpec = ClusterSpec()
     start: StartSpec = StartSpec()
+    ha: HaSpec = HaSpec()
     disks: dict[str, str] = {}
     quirks: Quirks = Quirks()
     network: NetworkSpec = NetworkSpec()
@@ -263,6 +278,9 @@ def check(scenario: Scenario, conf: CorosyncConf, path: str, text: str = "") -> 
             fail(["disks", key], f"there is no node {key}; the cluster has {known}")
         if unknown := _disk_problem(profile):
             fail(["disks", key], unknown)
+    for index, nodeid in enumerate(scenario.ha.nodes):
+        if nodeid not in nodeids:
+            fail(["ha", "nodes", str(index)], f"there is no node {nodeid}; the cluster has {known}")
     if scenario.stop_on:
         from totemviz.trace.events import BODY_BY_KIND  # noqa: PLC0415
 

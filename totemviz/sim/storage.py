@@ -15,7 +15,7 @@ from totemviz.pmxcfs import effects as px
 from totemviz.sim import saved_profiles
 from totemviz.sim.device import Load
 from totemviz.sim.disk import FLUSHER_WAKES_NS
-from totemviz.sim.threads import NOTICEABLE_BLOCK_NS, Actions
+from totemviz.sim.threads import COROSYNC, NOTICEABLE_BLOCK_NS, Actions
 from totemviz.totem import effects as tt
 from totemviz.trace import events as ev
 
@@ -80,6 +80,7 @@ class Storage:
         cost_ns = sum(known_ns) if len(known_ns) == len(costs_ns) else None
         if cost_ns is None or cost_ns >= NOTICEABLE_BLOCK_NS:
             self._wait(process, ios[0], cost_ns, f"writing the ring-id file{self._because(now_ns)}", event)
+            self._hinder_new_ring()
         self._arm_flusher()
         return event
 
@@ -98,6 +99,12 @@ class Storage:
         for io in writes:
             disk.complete(io, now_ns)
         return self._sync(process, sync, event)
+
+    def _hinder_new_ring(self) -> None:
+        """The ring that is being formed gets no further while this node is in it and stands still."""
+        blocked = self._processes.threads[COROSYNC].announced_event
+        if self._host.ring is not None:
+            self._world.obstacles[self._host.ring.ring_id] = blocked
 
     def _disk_io(self, process: str, io: px.DiskIo, cause: int) -> int:
         if io.op == "sync":

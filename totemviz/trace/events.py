@@ -261,6 +261,36 @@ class FloodFinished(msgspec.Struct, frozen=True, gc=False, tag="flood_finished")
     took_ns: int
 
 
+# --------------------------------------------------------------------------------------------------- high availability
+
+
+class LrmStateChanged(msgspec.Struct, frozen=True, gc=False, tag="lrm_state_changed"):
+    """The HA manager of this node changed its state: wait_for_agent_lock, active, lost_agent_lock."""
+
+    old: str
+    new: str
+
+
+class WatchdogFed(msgspec.Struct, frozen=True, gc=False, tag="watchdog_fed"):
+    """The HA manager holds its lock and told watchdog-mux that it is alive."""
+
+
+class WatchdogWarned(msgspec.Struct, frozen=True, gc=False, tag="watchdog_warned"):
+    """watchdog-mux has heard nothing of the HA manager for ``silent_s``: 10 s are left."""
+
+    silent_s: int
+
+
+class WatchdogExpired(msgspec.Struct, frozen=True, gc=False, tag="watchdog_expired"):
+    """After ``silent_s`` without a word watchdog-mux stops feeding the device: the node will be reset."""
+
+    silent_s: int
+
+
+class NodeFenced(msgspec.Struct, frozen=True, gc=False, tag="node_fenced"):
+    """The watchdog reset this node."""
+
+
 WorldBody: TypeAlias = (
     RunStarted
     | Intervened
@@ -289,8 +319,11 @@ WorldBody: TypeAlias = (
     | CpgRefused
     | FloodFinished
     | WriteFinished
-    | CpgRefused
-    | FloodFinished
+    | LrmStateChanged
+    | WatchdogFed
+    | WatchdogWarned
+    | WatchdogExpired
+    | NodeFenced
 )
 
 Body: TypeAlias = WorldBody | totem.Observation | totem.Log | corosync.Observation | pmxcfs.Observation

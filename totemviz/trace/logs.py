@@ -8,6 +8,9 @@
 
       Nov 14 22:13:25 pve1 pmxcfs[1002]: [dcdb] notice: members: 1/1002, 2/2002
 
+* ``pve-ha-lrm-NODE.log``, ``watchdog-mux-NODE.log``, ``kernel-NODE.log``: their lines in syslog, of a node whose HA
+  manager runs.
+
 Wall clock of an event is the epoch of the simulation plus its virtual time, in UTC. Debug lines are left out unless
 asked for: corosync's default threshold is info.
 """
@@ -25,6 +28,7 @@ from totemviz.trace.events import ProcessStarted, RunStarted
 from totemviz.trace.timeline import Timeline
 
 COROSYNC, PMXCFS = "corosync", "pmxcfs"
+OTHERS = ("pve-ha-lrm", "watchdog-mux", "kernel")
 LEVEL_WIDTH, TAG_WIDTH = 7, 6
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # in any locale
 
@@ -57,7 +61,12 @@ def log_lines(timeline: Timeline, debug: bool = False) -> Iterator[LogLine]:
 
 
 def process_of(log: Log) -> str:
-    """The daemon a line is from: corosync's subsystems are in capitals, pmxcfs' domains in small letters."""
+    """The daemon a line is from: corosync's subsystems are in capitals, pmxcfs' domains in small letters.
+
+    What others say in syslog carries their own name.
+    """
+    if log.subsystem in OTHERS:
+        return log.subsystem
     return COROSYNC if log.subsystem.isupper() else PMXCFS
 
 
@@ -70,6 +79,9 @@ def text(line: LogLine, epoch_s: int) -> str:
     if line.process == COROSYNC:
         head = f"{month} {when.day:02} {clock}.{when.microsecond // 1000:03} [{line.pid}] {line.node} corosync"
         return f"{head} {log.level:<{LEVEL_WIDTH}} [{log.subsystem:<{TAG_WIDTH}}] {log.text}"
+    if line.process in OTHERS:
+        pid = f"[{line.pid}]" if line.pid else ""
+        return f"{month} {when.day:>2} {clock} {line.node} {line.process}{pid}: {log.text}"
     head = f"{month} {when.day:>2} {clock} {line.node} pmxcfs[{line.pid}]:"
     return f"{head} [{log.subsystem}] {log.level}: {log.text}"
 

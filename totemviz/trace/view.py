@@ -94,6 +94,8 @@ class NodeView(msgspec.Struct):
     disk: str = ""
     stalled_until_ns: int = -1
     disk_trouble: str = ""
+    lrm_state: str = ""
+    watchdog_fed_ns: int = -1
     disk_load: str = ""
     loaded_until_ns: int = -1
     fsync_since_ns: int = -1
@@ -338,6 +340,16 @@ class ClusterView:
         if any(name.endswith("-wal") for name in body.files):
             self._durable(event, self._node(event))
 
+    def _lrm_state_changed(self, event: Event, body: ev.LrmStateChanged) -> None:
+        self._node(event).lrm_state = body.new
+
+    def _watchdog_fed(self, event: Event, body: ev.WatchdogFed) -> None:
+        self._node(event).watchdog_fed_ns = event.time_ns
+
+    def _node_fenced(self, event: Event, body: ev.NodeFenced) -> None:
+        node = self._node(event)
+        node.lrm_state, node.watchdog_fed_ns, node.disk_load, node.loaded_until_ns = "", -1, "", -1
+
     def _disk_changed(self, event: Event, body: ev.DiskChanged) -> None:
         node = self._node(event)
         node.disk = body.profile
@@ -415,6 +427,9 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     ev.DiskFaulted: ClusterView._disk_faulted,
     ev.DiskMended: ClusterView._disk_mended,
     ev.DiskWrittenBack: ClusterView._disk_written_back,
+    ev.LrmStateChanged: ClusterView._lrm_state_changed,
+    ev.WatchdogFed: ClusterView._watchdog_fed,
+    ev.NodeFenced: ClusterView._node_fenced,
     ev.LinkChanged: ClusterView._link_changed,
     ev.WriteStarted: lambda view, event, body: view.journeys.write_started(event, body),
     ev.SystemCalled: lambda view, event, body: view.journeys.system_called(event, body),

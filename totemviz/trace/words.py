@@ -220,6 +220,15 @@ def _disk_faulted(body: ev.DiskFaulted, node: str, _view: ClusterView) -> str:
     return f"{node}'s disk {words.get(body.fault, body.fault)}"
 
 
+def _lrm_state(body: ev.LrmStateChanged, node: str, _view: ClusterView) -> str:
+    words = {
+        "wait_for_agent_lock": "waits for its lock",
+        "active": "has its lock",
+        "lost_agent_lock": "could not renew its lock and feeds its watchdog no more",
+    }
+    return f"the HA manager on {node} {words.get(body.new, f'is in state {body.new}')}"
+
+
 def _link(body: ev.LinkChanged, _node: str, view: ClusterView) -> str:
     link = f"the link from {who(view, body.source)} to {who(view, body.target)}"
     if body.cut:
@@ -425,6 +434,15 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ),
     ev.SystemCalled: lambda body, node, view: f"w{body.write}: the program on {node} calls {body.operation}",
     ev.WriteFinished: _write_finished,
+    ev.LrmStateChanged: _lrm_state,
+    ev.WatchdogFed: lambda body, node, view: f"{node} holds its HA lock and feeds its watchdog",
+    ev.WatchdogWarned: lambda body, node, view: (
+        f"{node}'s watchdog is about to expire: the HA manager has been silent for {body.silent_s} s"
+    ),
+    ev.WatchdogExpired: lambda body, node, view: (
+        f"{node}'s watchdog has expired after {body.silent_s} s: nobody feeds it any more"
+    ),
+    ev.NodeFenced: lambda body, node, view: f"the watchdog resets {node}",
     totem.TokenReceived: _token_received,
     totem.RetransmitChecked: _retransmit_checked,
     totem.MessagesMulticast: _multicast,

@@ -60,14 +60,15 @@ class DiskFault(Intervention, frozen=True, kw_only=True, tag="disk_fault"):
 
     @property
     def text(self) -> str:  # noqa: D102
+        disk = f"the disk of node {self.node}"
         words = {
-            "full": "fill the disk",
-            "io_error": "break the disk",
-            "stuck": "let the disk hang for ever",
-            "slow": f"make the disk {self.factor} times slower, that",
-            "lies": "let the disk lie about syncs, that",
+            "full": f"fill {disk}",
+            "io_error": f"break {disk}",
+            "stuck": f"hang {disk} for good",
+            "slow": f"make {disk} {self.factor} times slower",
+            "lies": f"let {disk} lie about its syncs",
         }
-        return f"{words.get(self.fault, self.fault)} of node {self.node}"
+        return words.get(self.fault, f"{self.fault} {disk}")
 
 
 class MendDisk(Intervention, frozen=True, kw_only=True, tag="mend_disk"):
