@@ -14,13 +14,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from totemviz.corosync.effects import ConfchgReason, CpgConfchg, CpgDelivered, CpgError, CpgMember
+from totemviz.pmxcfs.corosync_conf import HostConf, named_cluster
 from totemviz.pmxcfs.database import Database
 from totemviz.pmxcfs.effects import CpgFinalize, CpgJoin, CpgLeave, CpgMcast, DiskIo, FuseReply
 from totemviz.pmxcfs.machine import Pmxcfs
 from totemviz.pmxcfs.messages import DCDB_GROUP, Epoch, StateMessage, encode_message
 from totemviz.pmxcfs.process import Quirks
+from totemviz.pmxcfs.status import ClusterNode
 from totemviz.totem.effects import CancelTimer, Log, SetTimer
 
 S = 10**9
@@ -44,6 +47,7 @@ class Host:
         self.busy = 0  # so many calls are still answered with TRY_AGAIN
         self.outputs: list = []
         self.results: dict[int, int] = {}
+        self.conf = HostConf()
 
     @property
     def process(self) -> tuple[int, int]:
@@ -61,12 +65,20 @@ class Bus:
     """The cluster. Nothing is delivered before ``step``, ``settle`` or ``run``."""
 
     def __init__(
-        self, directory: Path, count: int, *, quirks: Quirks | None = None, corosync_conf: bytes = b""
+        self,
+        directory: Path,
+        count: int,
+        *,
+        quirks: Quirks | None = None,
+        corosync_conf: bytes = b"",
     ) -> None:
         self.now_ns = 0
         self.hosts = {nodeid: Host(nodeid, directory) for nodeid in range(1, count + 1)}
         self.quirks = quirks
-        self.corosync_conf = corosync_conf
+        nodes = tuple(ClusterNode(nodeid, f"pve{nodeid}") for nodeid in sorted(self.hosts))
+        self.cluster = msgspec.structs.replace(named_cluster(corosync_conf), nodes=nodes)
+        for host in self.hosts.values():
+            host.conf.content = corosync_conf or None
         self.components: list[list[int]] = [sorted(self.hosts)]
         self.queues: list[deque] = [deque()]
         self.groups: list[dict[str, list[tuple[int, int]]]] = [{}]
@@ -90,7 +102,9 @@ class Bus:
                 f"pve{nodeid}",
                 host.database,
                 quirks=self.quirks,
-                corosync_conf=self.corosync_conf,
+                host_conf=host.conf,
+                cluster=lambda: self.cluster,
+                local=False,
             )
             self._handle(host, host.machine.start(self.now_ns))
             if corosync:

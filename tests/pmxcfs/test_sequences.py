@@ -117,7 +117,7 @@ def test_second_node_joins_with_an_empty_database(tmp_path):
     assert len(bus.indices()) == 1
     assert bus.machine(2).read("d/f") == b"hello"
     assert bus.machine(2)._status.online == (1, 2)
-    assert bus.machine(2)._status.values[1]["nodeip"] == b"192.0.2.1\0"
+    assert bus.machine(2)._status.addresses == {"pve1": "192.0.2.1", "pve2": "192.0.2.2"}
     assert [entry.node for entry in bus.machine(2)._status.log.entries] == ["pve1", "pve2"]
 
 
@@ -179,7 +179,7 @@ def test_order_of_one_write(tmp_path):
             io.append(DiskIo("write", "config.db-wal", 0, 4096))
             super().write(change)
 
-    machine = Pmxcfs(1, 4242, "pve1", Recorded(connect, drain))
+    machine = Pmxcfs(1, 4242, "pve1", Recorded(connect, drain), local=False)
     bus = Bus(tmp_path, 1)
     host = bus.hosts[1]
     host.machine, host.pid = machine, 4242

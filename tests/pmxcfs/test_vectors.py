@@ -9,6 +9,7 @@ import pytest
 from tests.pmxcfs.bus import Bus, S
 from totemviz.pmxcfs.clusterlog import (
     ClusterLog,
+    check_ring,
     LogEntry,
     MalformedRingError,
     decode_entry,
@@ -259,7 +260,7 @@ V7 = (
 def test_v7_cluster_log_entry_and_ring():
     entry = LogEntry("pve1", "root@pam", "pvedaemon", 777, T0, 6, 1, to_ascii('hi "x" é'))
     assert encode_entry(entry).hex() == V7 + "00000000"
-    assert decode_entry(bytes.fromhex(V7)) == entry
+    assert decode_entry(bytes.fromhex(V7 + "00000000")) == entry
     log = ClusterLog()
     assert log.insert(entry)
     assert not log.insert(entry), "a duplicate"
@@ -270,10 +271,10 @@ def test_v7_cluster_log_entry_and_ring():
     assert ring[:8].hex() == "0000020060000000"  # size; the newest entry, behind 88 bytes
     assert decode_ring(ring) == [entry, later]
     other = ClusterLog()
-    other.merge([ring, ring])
+    other.merge([b"", ring, None, ring], 0)
     assert other.ring() == ring
     with pytest.raises(MalformedRingError, match="received log with wrong size 131071"):
-        other.merge([ring[:-1]])
+        check_ring(ring[:-1])
 
 
 def test_the_cluster_log_forgets_the_oldest():
@@ -281,8 +282,10 @@ def test_the_cluster_log_forgets_the_oldest():
     for number in range(60):
         log.insert(LogEntry("pve1", "root", "t", 1, T0 + number, 6, number, "x" * 4000))
     assert log.entries[-1].uid == 59
-    assert 1 < len(log.entries) < 33
+    assert [entry.uid for entry in log.newest(50)] == list(range(59, 28, -1)), "32 fit, one may be overwritten next"
     assert decode_ring(log.ring()) == log.entries
+    log.merge([b"", log.ring()], 0)
+    assert len(log.entries) == 31
 
 
 @pytest.mark.parametrize(
@@ -292,11 +295,11 @@ def test_the_cluster_log_forgets_the_oldest():
         (decode_message, bytes(23), "received short message"),
         (decode_message, b"\1" + bytes(30), "received short state message"),
         (decode_fuse, bytes(19), "received short fuse message"),
-        (decode_fuse, bytes(19) + b"\1", "mailformed"),
+        (decode_fuse, b"\1" + bytes(19), "received mailformed fuse message"),
         (decode_fuse, bytes.fromhex("0000000000000000020000000000000000000000") + b"ab", "not terminated"),
         (decode_unlock, bytes(32), r"received short unlock message \(32 < 33\)"),
         (decode_unlock, bytes(32) + b"a", "not terminated"),
-        (decode_update, bytes(39), "received short update"),
+        (decode_update, bytes(39), r"received short message \(msg_len < 40\)"),
         (decode_update, bytes(41), "mailformed"),
         (decode_verify, bytes(39), "wrong length"),
         (decode_verify_request, bytes(9), "wrong length"),

@@ -21,7 +21,14 @@ class LeaveGroupError(Exception):
 
 
 class SeriousError(Exception):
-    """A local failure that no synchronisation can cure: leave the group for good."""
+    """A local failure that no synchronisation can cure: leave the group for good.
+
+    ``result`` is what the caller of the message gets, if the message was carried out all the same.
+    """
+
+    def __init__(self, result: int | None = None) -> None:
+        super().__init__()
+        self.result = result
 
 
 class SyncMember(msgspec.Struct):
@@ -61,7 +68,9 @@ class SyncInfo:
 
 
 class Application(Protocol):
-    """The data behind one state machine."""
+    """The data behind one state machine; ``verified``: whether its members compare checksums."""
+
+    verified: bool
 
     def state(self) -> bytes:
         """The state of this node, for the exchange."""
@@ -78,10 +87,10 @@ class Application(Protocol):
     def cleanup(self) -> None:
         """The exchange was broken off."""
 
-    def deliver(self, sender: ProcessId, message: NormalMessage) -> int:
+    def deliver(self, sender: ProcessId, message: NormalMessage) -> Blocking[int]:
         """Apply one message in its place in the order; the result for its caller, if it is ours.
 
-        Raises LeaveGroupError, MalformedMessageError or SeriousError; the caller then gets EPERM.
+        Raises LeaveGroupError or MalformedMessageError, and the caller gets EPERM, or SeriousError.
         """
 
     def configuration(self, members: list[ProcessId]) -> None:

@@ -52,12 +52,13 @@ class Connection:
         self.joined = True
         return True
 
-    def leave(self) -> Blocking[None]:
-        """Leave the group, and keep the handle."""
+    def leave(self) -> Blocking[CpgError]:
+        """Leave the group, and keep the handle; the answer of the library."""
         self.joined = False
         error, _ = yield from self._call(CpgLeave(self.client, self.group), "cpg_leave")
         if error is not CpgError.OK:
             self._critical(f"cpg_leave failed: {error_name(error)}")
+        return error
 
     def mcast(self, payload: bytes) -> Blocking[CpgError]:
         """Multicast to the group; 100 times TRY_AGAIN is about ten seconds and then a failure."""

@@ -15,7 +15,17 @@ import apsw
 import msgspec
 
 from totemviz.pmxcfs.effects import DiskIo
-from totemviz.pmxcfs.index import ROOT_INODE, Entry, EntryType, Index, decode_index, encode_index, new_root
+from totemviz.pmxcfs.index import (
+    ROOT_INODE,
+    Entry,
+    EntryType,
+    Index,
+    decode_index,
+    encode_index,
+    name_bytes,
+    name_text,
+    new_root,
+)
 from totemviz.pmxcfs.memdb import Change
 
 VERSION_NAME = "__version__"
@@ -34,15 +44,23 @@ CREATE TABLE IF NOT EXISTS tree (
     data    BLOB
 )
 """
-_SELECT = "SELECT inode, parent, version, writer, mtime, type, name, data FROM tree"
-_REPLACE = "REPLACE INTO tree (inode, parent, version, writer, mtime, type, name, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+# Names are bytes to pmxcfs, whatever their encoding; the casts keep SQLite's driver from reading them.
+_SELECT = "SELECT inode, parent, version, writer, mtime, type, CAST(name AS BLOB), data FROM tree"
+_REPLACE = (
+    "REPLACE INTO tree (inode, parent, version, writer, mtime, type, name, data) "
+    "VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?)"
+)
 _DELETE = "DELETE FROM tree WHERE inode = ?"
 
-_Row = tuple[int, int, int, int, int, int, str, bytes | None]
+_Row = tuple[int, int, int, int, int, int, bytes, bytes | None]
 
 
 class DatabaseError(Exception):
     """config.db cannot be used: SQLite failed, or the rows make no tree. The text is pmxcfs' log line."""
+
+
+class LoadError(DatabaseError):
+    """The rows of a config.db make no tree; pmxcfs adds "DB load failed"."""
 
 
 class Database:
@@ -85,24 +103,28 @@ class Database:
             fresh = new_root(mtime=wall_s)
             connection.execute(_REPLACE, _version_row(fresh))
         except apsw.Error as error:
-            raise DatabaseError(str(error)) from error
+            raise DatabaseError(f"init database failed: {error}") from error
         entries[ROOT_INODE] = msgspec.structs.replace(fresh, mtime=0)
         return entries, True
 
     def write(self, change: Change) -> None:
         """One change as one transaction (``database.c: bdb_backend_write``). Raises DatabaseError, rolled back."""
         connection = self._opened()
+        step = "begin transaction"
         try:
             connection.execute("BEGIN")
             if change.deleted_inode is not None:
+                step = "delete_inode"
                 connection.execute(_DELETE, (change.deleted_inode,))
+            step = "sqlite3_step"
             if change.entry is not None:
                 connection.execute(_REPLACE, _row(change.entry))
             connection.execute(_REPLACE, _version_row(change.root))
+            step = "commit transaction"
             connection.execute("COMMIT")
         except apsw.Error as error:
             self._rollback()
-            raise DatabaseError(str(error)) from error
+            raise DatabaseError(f"{step} failed: {error}") from error
 
     def commit_update(self, master: bytes, own: Index, updates: Iterable[Entry]) -> dict[int, Entry]:
         """Become the leader's tree (``database.c: bdb_backend_commit_update``): the new tree by inode.
@@ -114,19 +136,23 @@ class Database:
         # Deletions are never sent: what the master does not list is gone.
         kept = decode_index(master).digests.keys()
         connection = self._opened()
+        step = "begin transaction"
         try:
             connection.execute("BEGIN")
+            step = "delete_inode"
             for inode in sorted(own.digests.keys() - kept):
                 connection.execute(_DELETE, (inode,))
+            step = "sqlite3_step"
             for entry in updates:
                 connection.execute(_REPLACE, _row(entry))
             entries = self._load()
             if encode_index(entries) != master:
                 raise DatabaseError("new index does not match master index - internal error")
+            step = "commit transaction"
             connection.execute("COMMIT")
         except apsw.Error as error:
             self._rollback()
-            raise DatabaseError(str(error)) from error
+            raise DatabaseError(f"{step} failed: {error}") from error
         except DatabaseError:
             self._rollback()
             raise
@@ -153,19 +179,37 @@ class Database:
         for row in self._opened().execute(_SELECT):
             entry = _entry(*row)
             entries[entry.inode] = entry
-        names: set[tuple[int, str]] = set()
-        for inode, entry in entries.items():
-            if inode == ROOT_INODE:
-                continue
-            parent = entries.get(entry.parent)
-            if parent is None:
-                raise DatabaseError(f"missing directory inode (inode = {entry.parent:016X})")
-            if not parent.is_directory:
-                raise DatabaseError(f"parent is not a directory (inode = {inode:016X})")
-            if (entry.parent, entry.name) in names:
-                raise DatabaseError(f"found entry with duplicate name (inode = {inode:016X}, name = '{entry.name}')")
-            names.add((entry.parent, entry.name))
+        _check_tree(entries)
         return entries
+
+
+def _check_tree(entries: dict[int, Entry]) -> None:
+    """Every entry has a directory above it and a name of its own there. Raises LoadError.
+
+    Nobody checks for directories that are each other's parent, or for versions above the root's.
+    """
+    names: dict[tuple[int, str], Entry] = {}
+    for inode, entry in entries.items():
+        if inode == ROOT_INODE:
+            continue
+        parent = entries.get(entry.parent)
+        if parent is None:
+            raise LoadError(f"missing directory inode (inode = {entry.parent:016X})")
+        if not parent.is_directory:
+            where = f"(inode = {inode:016X}, parent = {entry.parent:016X}, name = '{entry.name}')"
+            raise LoadError(f"parent is not a directory {where}")
+        other = names.setdefault((entry.parent, entry.name), entry)
+        if other is not entry:
+            raise LoadError(
+                f"found entry with duplicate name '{entry.name}' - A:{_described(other)} vs. B:{_described(entry)}"
+            )
+
+
+def _described(entry: Entry) -> str:
+    return (
+        f"(inode = 0x{entry.inode:016X}, parent = 0x{entry.parent:016X}, "
+        f"v./mtime = 0x{entry.version:X}/0x{entry.mtime})"
+    )
 
 
 def _row(entry: Entry) -> _Row:
@@ -178,28 +222,38 @@ def _row(entry: Entry) -> _Row:
         entry.writer,
         entry.mtime,
         int(entry.type),
-        name,
+        name_bytes(name),
         entry.data or None,
     )
 
 
 def _version_row(root: Entry) -> _Row:
-    return (ROOT_INODE, ROOT_INODE, root.version, root.writer, root.mtime, int(EntryType.FILE), VERSION_NAME, None)
+    return (
+        ROOT_INODE,
+        ROOT_INODE,
+        root.version,
+        root.writer,
+        root.mtime,
+        int(EntryType.FILE),
+        VERSION_NAME.encode(),
+        None,
+    )
 
 
 def _entry(
-    inode: int, parent: int, version: int, writer: int, mtime: int, type_: int, name: str, data: bytes | None
+    inode: int, parent: int, version: int, writer: int, mtime: int, type_: int, raw_name: bytes, data: bytes | None
 ) -> Entry:
     """One row as an entry, with the checks that need no other row."""
+    name = name_text(raw_name or b"")
     if not name:
-        raise DatabaseError(f"inode has no name (inode = {inode:016X})")
+        raise LoadError(f"inode has no name (inode = {inode:016X})")
     if type_ & 0xFF not in (EntryType.DIRECTORY, EntryType.FILE):
-        raise DatabaseError(f"inode has unknown type (inode = {inode:016X}, type = {type_ & 0xFF})")
+        raise LoadError(f"inode has unknown type (inode = {inode:016X}, type = {type_ & 0xFF})")
     kind = EntryType(type_ & 0xFF)
     if kind is EntryType.DIRECTORY and data:
-        raise DatabaseError(f"directory inode contains data (inode = {inode:016X})")
+        raise LoadError(f"directory inode contains data (inode = {inode:016X})")
     if inode == ROOT_INODE:
         if name != VERSION_NAME:
-            raise DatabaseError(f"root inode has unexpected name '{name}'")
+            raise LoadError(f"root inode has unexpected name '{name}'")
         return new_root(version, writer & _MASK_32, mtime & _MASK_32)
     return Entry(inode, parent, version, writer & _MASK_32, mtime & _MASK_32, kind, name, data or b"")

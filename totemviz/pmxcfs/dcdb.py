@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from totemviz.corosync.effects import CpgError
 from totemviz.pmxcfs.application import LeaveGroupError, SendState, SeriousError, SyncInfo, SyncMember
+from totemviz.pmxcfs.corosync_conf import COROSYNC_CONF, HostConf, copy_to_host, propagate
 from totemviz.pmxcfs.database import Database, DatabaseError
 from totemviz.pmxcfs.effects import ChangeApplied, ChangeCommitted
 from totemviz.pmxcfs.errors import Errno
@@ -22,10 +23,11 @@ from totemviz.pmxcfs.index import (
     entry_checksum,
 )
 from totemviz.pmxcfs.locks import LockTimers, is_lock_path
-from totemviz.pmxcfs.memdb import Memdb, Outcome
+from totemviz.pmxcfs.memdb import LOCK_DIRECTORY, Memdb, Outcome
 from totemviz.pmxcfs.messages import (
     DcdbType,
     FuseMessage,
+    MalformedMessageError,
     MessageType,
     NormalMessage,
     UnlockMessage,
@@ -40,33 +42,64 @@ from totemviz.pmxcfs.threads import Blocking
 
 DOMAIN = "dcdb"
 
+_PATH_OF_CONTENT: dict[DcdbType, Callable[[FuseMessage], str | None]] = {
+    DcdbType.WRITE: lambda fuse: fuse.path,
+    DcdbType.CREATE: lambda fuse: fuse.path,
+    DcdbType.RENAME: lambda fuse: fuse.to,
+}
+"""Which path has a new content after an operation."""
+
 Post = Callable[[DcdbType, bytes], None]
 
 
 class Dcdb:
     """The application behind the dcdb state machine: memdb, its database and its lock timers.
 
-    ``post`` multicasts a message without waiting for it; ``is_lowest`` tells whether this node evaluates locks.
+    ``post`` multicasts a message without waiting for it; ``is_lowest`` tells whether this node evaluates locks;
+    ``host_conf`` is /etc/corosync/corosync.conf.
     """
 
+    verified = True
+
     def __init__(
-        self, process: Process, memdb: Memdb, database: Database, post: Post, is_lowest: Callable[[], bool]
+        self,
+        process: Process,
+        memdb: Memdb,
+        database: Database,
+        post: Post,
+        is_lowest: Callable[[], bool],
+        host_conf: HostConf,
     ) -> None:
         self.memdb = memdb
-        self.locks = LockTimers()
+        self.locks = LockTimers(keep=not process.quirks.lock_timers_restart)
         self.locks.rebuild(memdb, process.wall_s)
         self._process = process
         self._database = database
         self._post = post
         self._is_lowest = is_lowest
+        self._host_conf = host_conf
         self._master = b""
         self._own: Index | None = None
         self._updates: list[Entry] = []
 
     # ------------------------------------------------------------------------------------------------------ delivery
 
-    def deliver(self, sender: ProcessId, message: NormalMessage) -> int:
+    def deliver(self, sender: ProcessId, message: NormalMessage) -> Blocking[int]:
         """Apply one operation (``dcdb.c: dcdb_deliver``): the same on every member, the writer's node included."""
+        result = None
+        try:
+            result = yield from self._carry_out(sender, message)
+        except (LeaveGroupError, MalformedMessageError) as trouble:
+            # A node whose database failed stops for good, whatever the message was.
+            if not self.memdb.errors:
+                raise
+            self._process.critical(DOMAIN, str(trouble))
+        if self.memdb.errors:
+            raise SeriousError(result)
+        assert result is not None
+        return result
+
+    def _carry_out(self, sender: ProcessId, message: NormalMessage) -> Blocking[int]:
         if message.subtype not in DcdbType.__members__.values():
             raise LeaveGroupError(f"received unknown message type (msg_type == {message.subtype})")
         if not self._process.quorate:
@@ -74,30 +107,30 @@ class Dcdb:
         operation = DcdbType(message.subtype)
         if operation is DcdbType.UNLOCK_REQUEST:
             self._unlock_requested(decode_unlock(message.payload))
-            result = 0
-        else:
-            result = self._apply(sender, message, operation)
-        if self.memdb.errors:
-            raise SeriousError
-        return result
-
-    def _apply(self, sender: ProcessId, message: NormalMessage, operation: DcdbType) -> int:
-        """First memory, then the database, which is not taken back in memory if it fails."""
+            return 0
         if operation is DcdbType.UNLOCK:
             unlock = decode_unlock(message.payload)
-            path = unlock.path
             outcome = self._unlock(unlock, sender.nodeid, message.time_s)
-        else:
-            fuse = decode_fuse(message.payload)
-            path = fuse.path
-            outcome = self.operate(operation, fuse, sender.nodeid, message.time_s)
+            return self._stored(sender, message, operation, unlock.path, outcome)
+        fuse = decode_fuse(message.payload)
+        outcome = self.operate(operation, fuse, sender.nodeid, message.time_s)
+        result = self._stored(sender, message, operation, fuse.path, outcome)
+        if result >= 0 and _PATH_OF_CONTENT.get(operation, _no_path)(fuse) == COROSYNC_CONF:
+            notify = sender == self._process.identity
+            yield from propagate(self._process, self.memdb, self._host_conf, notify=notify)
+        return result
+
+    def _stored(
+        self, sender: ProcessId, message: NormalMessage, operation: DcdbType, path: str | None, outcome: Outcome
+    ) -> int:
+        """First memory, then the database; memory is not taken back if that fails."""
         self._process.emit(
             ChangeApplied(
                 sender.nodeid,
                 sender.pid,
                 message.count,
                 operation.name.lower(),
-                path,
+                path or "",
                 outcome.result,
                 self.memdb.version,
             )
@@ -107,6 +140,9 @@ class Dcdb:
     def operate(self, operation: DcdbType, fuse: FuseMessage, writer: int, time_s: int) -> Outcome:
         """One file operation on the tree in memory; ``time_s`` is the sender's clock."""
         memdb, path = self.memdb, fuse.path
+        if path is None:
+            gone = operation in (DcdbType.RENAME, DcdbType.DELETE)
+            return Outcome(-(Errno.ENOENT if gone else Errno.EINVAL))
         match operation:
             case DcdbType.WRITE:
                 return memdb.write(path, fuse.data, writer, time_s, offset=fuse.offset, truncate=fuse.truncate)
@@ -137,7 +173,7 @@ class Dcdb:
             self._database.write(outcome.change)
         except DatabaseError as error:
             self._emit_io()
-            self._process.critical("database", f"commit transaction failed: {error}")
+            self._process.critical("database", str(error))
             self.memdb.errors = True
             return -Errno.EIO
         self._emit_io()
@@ -149,18 +185,28 @@ class Dcdb:
     def _locked(self, unlock: UnlockMessage) -> bool:
         """Whether the lock still is in the state that the message speaks of."""
         entry = self.memdb.lookup(unlock.path)
-        if entry is None or not entry.is_directory or not is_lock_path(unlock.path):
+        if entry is None or not entry.is_directory or not unlock.path.startswith(LOCK_DIRECTORY + "/"):
             return False
         return entry_checksum(entry) == unlock.checksum
+
+    def lock_expired(self, path: str) -> bool:
+        """Whether a lock is older than the timeout; if not, its time is counted from now on at the latest."""
+        entry = self.memdb.lookup(path)
+        if entry is None or not entry.is_directory or not path.startswith(LOCK_DIRECTORY + "/"):
+            return False
+        return self._expired(UnlockMessage(path, entry_checksum(entry)))
+
+    def _expired(self, unlock: UnlockMessage) -> bool:
+        expired, other_state_known = self.locks.expired(unlock.path, unlock.checksum, self._process.wall_s)
+        if other_state_known:
+            self._process.critical("main", "wrong lock csum - reset timeout")
+        return expired
 
     def _unlock_requested(self, unlock: UnlockMessage) -> None:
         """Somebody waits for a lock: the lowest node decides by its own clock whether it has expired."""
         if not self._locked(unlock) or not self._is_lowest():
             return
-        expired, other_state_known = self.locks.expired(unlock.path, unlock.checksum, self._process.wall_s)
-        if other_state_known:
-            self._process.critical("main", "wrong lock csum - reset timeout")
-        if expired and self._process.quorate:
+        if self._expired(unlock) and self._process.quorate:
             self._post(DcdbType.UNLOCK, encode_unlock(unlock))
 
     def _unlock(self, unlock: UnlockMessage, writer: int, time_s: int) -> Outcome:
@@ -205,7 +251,10 @@ class Dcdb:
         updates = [self.memdb.entries[inode] for inode in outdated]
         self._notice("start sending inode updates")
         for entry in updates:
-            error = yield from send(MessageType.UPDATE, encode_update(entry))
+            # An entry with a size and no data cannot be sent (quirk Q1).
+            error = CpgError.INVALID_PARAM
+            if not entry.hole:
+                error = yield from send(MessageType.UPDATE, encode_update(entry))
             if error is not CpgError.OK:
                 self._process.critical(DOMAIN, f"sending update inode failed {entry.inode:016X}")
         self._notice(f"sent all ({len(updates)}) updates")
@@ -236,6 +285,7 @@ class Dcdb:
             raise LeaveGroupError from error
         self.locks.rebuild(self.memdb, self._process.wall_s)
         self._process.emit(ChangeCommitted(self.memdb.version))
+        copy_to_host(self._process, self.memdb, self._host_conf)
 
     def cleanup(self) -> None:
         """Forget the entries of a broken exchange."""
@@ -262,6 +312,10 @@ class Dcdb:
 def _state(member: SyncMember) -> bytes:
     assert member.state is not None, "states are processed when all are there"
     return member.state
+
+
+def _no_path(fuse: FuseMessage) -> str | None:
+    return None
 
 
 def select_leader(members: list[SyncMember], indices: list[Index]) -> tuple[SyncMember, Index]:

@@ -160,7 +160,10 @@ class Dfsm:
             return False
         self._message_queue.clear()
         self.abort_calls()
+        self._we_are_member = False
         self._set_mode(Mode.START)
+        if not self._process.quirks.rejoin_on_kept_handle:
+            self.connection.close()
         if not self.connection.initialise():
             return False
         return (yield from self.connection.join())
@@ -180,10 +183,20 @@ class Dfsm:
             self._release(Mode.ERROR)
         if self.mode.is_error:
             if self.connection.joined:
-                yield from self.connection.leave()
+                if (yield from self.connection.leave()) is not CpgError.OK:
+                    yield from self.finalise()
+                    return False
             elif not self._we_are_member:
                 return False
         return True
+
+    def finalise(self) -> Blocking[None]:
+        """Wake everybody who waits, leave the group, close the handle (``dfsm_finalize``)."""
+        self.abort_calls()
+        if self.connection.joined:
+            yield from self.connection.leave()
+        self.connection.close()
+        self._we_are_member = False
 
     def lost(self) -> None:
         """Corosync died (``dfsm_finalize``)."""
@@ -204,6 +217,10 @@ class Dfsm:
         Runs in the machine's writer thread, so counts go out in rising order. A failure to send is EBUSY for the
         caller, whatever the reason (quirk Q4).
         """
+        stopped = self.mode in (Mode.ERROR, Mode.VERSION_ERROR)
+        if stopped and call is not None and not self._process.quirks.writers_hang_in_error_mode:
+            self._process.emit(FuseReply(call.call_id, -Errno.EIO))
+            return
         self._count += 1
         count = self._count
         if call is not None:
@@ -256,7 +273,7 @@ class Dfsm:
         else:
             self._set_mode(Mode.SYNCED)
             self.sync.local.synced = True
-            self._deliver_queue()
+            yield from self._deliver_queue()
         self._application.configuration(members)
 
     def _start_sync(self, *, joined: bool) -> Blocking[None]:
@@ -297,7 +314,7 @@ class Dfsm:
         sender = ProcessId(event.nodeid, event.pid)
         message = decode_message(event.payload)
         if isinstance(message, NormalMessage):
-            self._on_normal(self.sync, QueuedMessage(sender, message))
+            yield from self._on_normal(self.sync, QueuedMessage(sender, message))
             return
         if message.type != MessageType.SYNC_START and message.epoch != self._epoch:
             return  # of an exchange that no longer matters
@@ -305,29 +322,30 @@ class Dfsm:
             raise LeaveGroupError("internal error - unknown mode 0")
         yield from self._on_state_message(self.sync, sender, message)
 
-    def _on_normal(self, sync: SyncInfo, queued: QueuedMessage) -> None:
+    def _on_normal(self, sync: SyncInfo, queued: QueuedMessage) -> Blocking[None]:
         member = sync.member(queued.sender)
         if self.mode is Mode.SYNCED:
             held_back = member is not None and not member.synced
             if self._process.quirks.synced_applies_unsynced_messages or not held_back:
-                self._apply(queued)
+                yield from self._apply(queued)
                 return
         if member is None:
-            raise LeaveGroupError
+            raise LeaveGroupError("dfsm_node_info_lookup failed")
         if self.mode is Mode.UPDATE and member.synced:
             self._sync_queue.append(queued)
         else:
             insort_right(self._message_queue, queued, key=lambda entry: entry.message.count)
 
-    def _apply(self, queued: QueuedMessage) -> None:
+    def _apply(self, queued: QueuedMessage) -> Blocking[None]:
         """Let the application apply a message; if it is ours, its caller gets the result."""
         own = queued.sender == self._identity
         try:
-            result = self._application.deliver(queued.sender, queued.message)
-        except (LeaveGroupError, MalformedMessageError, SeriousError):
+            result = yield from self._application.deliver(queued.sender, queued.message)
+        except (LeaveGroupError, MalformedMessageError, SeriousError) as trouble:
             if own:
                 # The original sets no result here, so the -1 it began with reaches the caller (quirk Q4).
-                self._record_result(queued.message.count, -Errno.EPERM)
+                known = trouble.result if isinstance(trouble, SeriousError) else None
+                self._record_result(queued.message.count, -Errno.EPERM if known is None else known)
             raise
         if own:
             self._record_result(queued.message.count, result)
@@ -348,17 +366,17 @@ class Dfsm:
                 self._application.commit()
                 sync.mark_all_synced()
                 self._set_mode(Mode.SYNCED)
-                self._deliver_sync_queue()
-                self._deliver_queue()
+                yield from self._deliver_sync_queue()
+                yield from self._deliver_queue()
             case Step.OTHERS_UPDATED:
                 sync.mark_all_synced()
-                self._deliver_queue()
+                yield from self._deliver_queue()
             case Step.CHECKSUM:
-                yield from self._take_checksum(sender, decode_verify_request(message.payload))
+                yield from self._take_checksum(sender, message)
             case Step.COMPARE:
-                self._compare_checksum(message.epoch, *decode_verify(message.payload))
+                self._compare_checksum(message)
             case Step.UNKNOWN if self.mode is not Mode.SYNCED:
-                length = len(encode_message(message))
+                length = len(message.payload)
                 raise LeaveGroupError(f"received unknown state message type (type = {message.type}, {length} bytes)")
 
     def _answer(self, sync: SyncInfo, sender: ProcessId, message: StateMessage) -> Blocking[None]:
@@ -387,9 +405,9 @@ class Dfsm:
         yield from self._application.process_states(sync, self._send_state)
         self._set_mode(Mode.SYNCED if sync.local.synced else Mode.UPDATE)
         sync.release_states()
-        self._deliver_queue()
+        yield from self._deliver_queue()
 
-    def _deliver_queue(self) -> None:
+    def _deliver_queue(self) -> Blocking[None]:
         """Messages that waited, by count: those of synced members first, the others after the updates (sheet §5.7)."""
         sync = self.sync
         assert sync is not None
@@ -405,14 +423,14 @@ class Dfsm:
             elif self.mode is Mode.UPDATE:
                 self._sync_queue.append(entry)
             else:
-                self._apply(entry)
+                yield from self._apply(entry)
 
-    def _deliver_sync_queue(self) -> None:
+    def _deliver_sync_queue(self) -> Blocking[None]:
         """What synced members applied at once while this node was being updated."""
         if self._sync_queue:
             self._notice(f"dfsm_deliver_sync_queue: queue length {len(self._sync_queue)}")
         while self._sync_queue:
-            self._apply(self._sync_queue.popleft())
+            yield from self._apply(self._sync_queue.popleft())
 
     # -------------------------------------------------------------------------------------------------- verification
 
@@ -428,16 +446,27 @@ class Dfsm:
         if error is not CpgError.OK:
             self._critical("failed to send VERIFY_REQUEST message")
 
-    def _take_checksum(self, sender: ProcessId, checksum_id: int) -> Blocking[None]:
+    def _take_checksum(self, sender: ProcessId, message: StateMessage) -> Blocking[None]:
         """VERIFY_REQUEST: this is the same point of the total order on every member, whatever is being written."""
+        if not self._application.verified:
+            return
+        try:
+            checksum_id = decode_verify_request(message.payload)
+        except MalformedMessageError as trouble:
+            raise LeaveGroupError(f"{trouble} form node {sender}") from trouble  # sic
         self._checksum = self._application.checksum()
         self._checksum_id, self._checksum_epoch = checksum_id, self._epoch
         if sender == self._identity:
-            yield from self._send_state(MessageType.VERIFY, encode_verify(checksum_id, self._checksum))
+            error = yield from self._send_state(MessageType.VERIFY, encode_verify(checksum_id, self._checksum))
+            if error is not CpgError.OK:
+                raise LeaveGroupError
 
-    def _compare_checksum(self, epoch: Epoch, checksum_id: int, checksum: bytes) -> None:
+    def _compare_checksum(self, message: StateMessage) -> None:
         """VERIFY: the lowest node is the reference, right or wrong."""
-        if (epoch, checksum_id) != (self._checksum_epoch, self._checksum_id):
+        if not self._application.verified:
+            return
+        checksum_id, checksum = decode_verify(message.payload)
+        if (message.epoch, checksum_id) != (self._checksum_epoch, self._checksum_id):
             self._notice("skip verification - no checksum saved")
         elif checksum == self._checksum:
             self._notice("data verification successful")

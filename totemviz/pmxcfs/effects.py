@@ -117,12 +117,36 @@ class DfsmModeChanged(msgspec.Struct, frozen=True, gc=False, tag="dfsm_mode_chan
     mode: str
 
 
+class CorosyncConfWritten(msgspec.Struct, frozen=True, gc=False, tag="corosync_conf_written"):
+    """Pmxcfs copied its corosync.conf to /etc/corosync; ``version`` is its config_version."""
+
+    version: int
+
+
+class CorosyncReload(msgspec.Struct, frozen=True, gc=False, tag="corosync_reload"):
+    """Pmxcfs ran ``corosync-cfgtool -R``: every corosync of the cluster is to read its corosync.conf again."""
+
+
+class PmxcfsExited(msgspec.Struct, frozen=True, gc=False, tag="pmxcfs_exited"):
+    """Pmxcfs ended of its own will: it has left its groups and closed its database."""
+
+
 CpgCall: TypeAlias = CpgJoin | CpgLeave | CpgMcast
 
 Effect: TypeAlias = CpgCall | CpgFinalize | SetTimer | CancelTimer | Log
 
 Observation: TypeAlias = (
-    FuseCalled | ChangeQueued | ChangeApplied | ChangeCommitted | TreeLoaded | DfsmModeChanged | FuseReply | DiskIo
+    FuseCalled
+    | ChangeQueued
+    | ChangeApplied
+    | ChangeCommitted
+    | TreeLoaded
+    | DfsmModeChanged
+    | CorosyncConfWritten
+    | CorosyncReload
+    | PmxcfsExited
+    | FuseReply
+    | DiskIo
 )
 
 Output: TypeAlias = Effect | Observation

@@ -14,13 +14,16 @@ class Errno(IntEnum):
     EPERM = 1
     ENOENT = 2
     EIO = 5
+    ENOMEM = 12
     EACCES = 13
     EBUSY = 16
     EEXIST = 17
     ENOTDIR = 20
     EINVAL = 22
     EFBIG = 27
+    ENOSYS = 38
     ENOTEMPTY = 39
+    ECHRNG = 44
     ENOTCONN = 107
 
 

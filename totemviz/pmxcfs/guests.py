@@ -9,6 +9,8 @@ import msgspec
 _GUEST_PATH = re.compile(
     r"nodes/(?P<node>[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)/(?P<kind>qemu-server|openvz|lxc)/(?P<vmid>[1-9][0-9]*)\.conf"
 )
+_GUEST_FOLDER = re.compile(r"nodes/[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?/(?:qemu-server|openvz|lxc)")
+_OPENVZ_SCRIPT = re.compile(r"(?:vps|[1-9][0-9]*)\.(?:mount|umount|start|stop|premount|postumount)")
 _TYPE_OF_KIND = {"qemu-server": "qemu", "openvz": "openvz", "lxc": "lxc"}
 _VMID_MAX = 2**32 - 1
 
@@ -30,7 +32,12 @@ class Guest(msgspec.Struct, frozen=True):
 
 
 class DuplicateVmidError(ValueError):
-    """Two configurations with one VMID were found in a tree."""
+    """The guest list of a tree cannot be made: two configurations with one VMID, or a file in a folder's place."""
+
+
+def is_openvz_script(name: str) -> bool:
+    """Whether pmxcfs shows a file as executable: an action script of OpenVZ, by its name alone."""
+    return _OPENVZ_SCRIPT.fullmatch(name) is not None
 
 
 def parse_guest_path(path: str) -> GuestPath | None:
@@ -61,12 +68,15 @@ class GuestList:
         self.version += 1
 
     def drop(self, vmid: int) -> None:
-        """Forget a guest whose configuration is gone."""
-        if self.guests.pop(vmid, None) is not None:
-            self.version += 1
+        """Forget a guest whose configuration is gone; counted even if it was not listed."""
+        self.guests.pop(vmid, None)
+        self.version += 1
 
     def rebuild(self, paths: list[str]) -> None:
-        """Start anew from the paths of all files. Raises DuplicateVmidError, with the list complete all the same."""
+        """Start anew from the paths of all files (``memdb.c: memdb_recreate_vmlist``).
+
+        Raises DuplicateVmidError, with the list complete all the same.
+        """
         self.guests = {}
         self.version += 1
         duplicates = []
@@ -77,3 +87,6 @@ class GuestList:
                 self.register(guest)
         if duplicates:
             raise DuplicateVmidError(f"detected duplicate VMID {duplicates[0]}")
+        misplaced = [path for path in paths if _GUEST_FOLDER.fullmatch(path)]
+        if misplaced:
+            raise DuplicateVmidError("vmlist_add_dir: assertion 'subdir->type == DT_DIR' failed")

@@ -24,6 +24,16 @@ _INDEX_HEADER = struct.Struct("<QQIIII")  # version, last inode, writer, mtime, 
 _INDEX_ENTRY = struct.Struct("<Q32s")
 
 
+def name_bytes(name: str) -> bytes:
+    """The bytes of a file name. A name is any bytes but NUL and ``/``; what is no UTF-8 in it survives as it is."""
+    return name.encode(errors="surrogateescape")
+
+
+def name_text(name: bytes) -> str:
+    """The inverse of ``name_bytes``."""
+    return name.decode(errors="surrogateescape")
+
+
 class EntryType(IntEnum):
     """What an entry is, in the numbers of ``readdir``: nothing else exists in /etc/pve."""
 
@@ -35,7 +45,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """One file or directory. ``mtime`` is in seconds; ``version`` is the tree's version at its last change.
 
     ``inode`` is the tree's version at its creation and never changes, not even by a rename. The root has inode 0, no
-    name, and carries the version, writer and mtime of the last change to the whole tree.
+    name, and carries the version, writer and mtime of the last change to the whole tree. ``hole``: the size of an
+    empty file that was made longer: it has bytes in no digest, no database and no message (quirk Q1).
     """
 
     inode: int
@@ -46,11 +57,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     type: EntryType
     name: str
     data: bytes = b""
+    hole: int = 0
 
     @property
     def size(self) -> int:
-        """Length of the data in bytes; 0 for directories."""
-        return len(self.data)
+        """Length in bytes; 0 for directories."""
+        return len(self.data) + self.hole
 
     @property
     def is_directory(self) -> bool:
@@ -65,7 +77,7 @@ def new_root(version: int = 1, writer: int = 0, mtime: int = 0) -> Entry:
 
 def _digest_input(entry: Entry) -> bytes:
     fields = _FIELDS.pack(entry.version, entry.writer, entry.mtime, entry.size, entry.type, entry.parent)
-    return fields + entry.name.encode() + entry.data
+    return fields + name_bytes(entry.name) + entry.data
 
 
 def index_digest(entry: Entry) -> bytes:
@@ -115,9 +127,9 @@ def encode_index(entries: Mapping[int, Entry]) -> bytes:
 def decode_index(data: bytes) -> Index:
     """Read an index. Raises MalformedIndexError with the text that pmxcfs logs."""
     if len(data) < _INDEX_HEADER.size:
-        raise MalformedIndexError(f"received short memdb index (len < {_INDEX_HEADER.size})")
+        raise MalformedIndexError("received short memdb index (len < sizeof(memdb_index_t))")
     version, last_inode, writer, mtime, size, length = _INDEX_HEADER.unpack_from(data)
     if length != len(data) or length != _INDEX_HEADER.size + _INDEX_ENTRY.size * size:
-        raise MalformedIndexError(f"received mailformed memdb index (len = {len(data)})")
+        raise MalformedIndexError("received mailformed memdb index (len != idx->bytes)")
     digests = dict(_INDEX_ENTRY.iter_unpack(data[_INDEX_HEADER.size :]))
     return Index(version, last_inode, writer, mtime, digests)

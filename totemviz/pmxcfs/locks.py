@@ -22,9 +22,10 @@ class LockTimer(msgspec.Struct, frozen=True):
 
 
 class LockTimers:
-    """The lock table of one node, by path."""
+    """The lock table of one node, by path; ``keep`` heals quirk Q5."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool = False) -> None:
+        self._keep = keep
         self._timers: dict[str, LockTimer] = {}
 
     def register(self, memdb: Memdb, path: str, now_s: int) -> None:
@@ -43,10 +44,15 @@ class LockTimers:
         The original means to keep the old times but looks them up in the wrong table, so every lock gets its full
         time again after each synchronisation (quirk Q5).
         """
-        self._timers = {}
+        directory = memdb.lookup(LOCK_DIRECTORY)
+        if directory is None or not directory.is_directory:
+            return
+        old, self._timers = self._timers if self._keep else {}, {}
         for path, entry in memdb.walk():
             if entry.is_directory and is_lock_path(path):
-                self._timers[path] = LockTimer(now_s, entry_checksum(entry))
+                timer = LockTimer(now_s, entry_checksum(entry))
+                known = old.get(path)
+                self._timers[path] = known if known is not None and known.checksum == timer.checksum else timer
 
     def expired(self, path: str, checksum: bytes, now_s: int) -> tuple[bool, bool]:
         """Whether the lock in this state is older than the timeout, and whether another state was known before.

@@ -4,27 +4,38 @@ Inputs are what the kernel, corosync and the clock tell the process; each return
 does and shows. Effects behind a ``DiskIo`` happen only when the disk is done: the event loop itself waits for it.
 
     fuse            a client's system call                          (FUSE worker threads)
+    set_status, add_log    a client's request over the IPC socket   (IPC thread)
     cpg_result      libcpg's answer to the oldest unanswered call   (whichever thread made it)
-    cpg_confchg, cpg_delivered, quorum, corosync_lost, corosync_available, expire       (the cfs_loop thread)
+    cpg_confchg, cpg_delivered, quorum, corosync_lost, corosync_available, expire, stop     (the cfs_loop thread)
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
 
 from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgError
 from totemviz.pmxcfs.connection import Connection
-from totemviz.pmxcfs.database import Database, DatabaseError
+from totemviz.pmxcfs.corosync_conf import COROSYNC_CONF, HostConf, copy_to_host, named_cluster
+from totemviz.pmxcfs.database import Database, DatabaseError, LoadError
 from totemviz.pmxcfs.dcdb import DOMAIN as DCDB_DOMAIN
 from totemviz.pmxcfs.dcdb import Dcdb
 from totemviz.pmxcfs.dfsm import Call, Dfsm
-from totemviz.pmxcfs.effects import DfsmModeChanged, FuseCalled, FuseReply, Output, TreeLoaded
+from totemviz.pmxcfs.effects import (
+    CorosyncReload,
+    DfsmModeChanged,
+    FuseCalled,
+    FuseReply,
+    Output,
+    PmxcfsExited,
+    TreeLoaded,
+)
 from totemviz.pmxcfs.errors import Errno
 from totemviz.pmxcfs.guests import DuplicateVmidError
 from totemviz.pmxcfs.index import entry_checksum
+from totemviz.pmxcfs.ipc import IpcServer
 from totemviz.pmxcfs.memdb import LOCK_DIRECTORY, Memdb
 from totemviz.pmxcfs.messages import (
     DCDB_GROUP,
@@ -38,10 +49,11 @@ from totemviz.pmxcfs.messages import (
     encode_fuse,
     encode_unlock,
 )
-from totemviz.pmxcfs.process import Process, ProcessId, Quirks
-from totemviz.pmxcfs.services import Services
+from totemviz.pmxcfs.plugs import Attributes, FileSystem, Plugs
+from totemviz.pmxcfs.process import NS_PER_S, Process, ProcessId, Quirks
+from totemviz.pmxcfs.services import FIRST_START_NS, Services
 from totemviz.pmxcfs.status import DOMAIN as STATUS_DOMAIN
-from totemviz.pmxcfs.status import Status
+from totemviz.pmxcfs.status import ClusterInfo, Status
 from totemviz.pmxcfs.threads import Answers, Blocking, Thread
 from totemviz.totem.effects import SetTimer
 
@@ -50,7 +62,6 @@ STATUS_CLIENT = 1
 VERIFY_TIMER = "dcdb verify"
 VERIFY_NS = 3600 * 10**9
 DATABASE_PATH = "/var/lib/pve-cluster/config.db"
-COROSYNC_CONF = "corosync.conf"
 
 _U32_MAX = 2**32 - 1
 _OPERATIONS = {
@@ -60,12 +71,6 @@ _OPERATIONS = {
     "rename": DcdbType.RENAME,
     "delete": DcdbType.DELETE,
     "mtime": DcdbType.MTIME,
-}
-_SYMLINKS = {
-    "local": "nodes/{}",
-    "qemu-server": "nodes/{}/qemu-server",
-    "lxc": "nodes/{}/lxc",
-    "openvz": "nodes/{}/openvz",
 }
 
 
@@ -81,13 +86,17 @@ class FileInfo(msgspec.Struct, frozen=True):
 
 
 class Pmxcfs:
-    """One pmxcfs process in cluster mode; nothing happens before ``start``.
+    """One pmxcfs process; nothing happens before ``start``.
 
-    ``epoch_s`` is the node's wall clock at time 0, ``address`` the node's default address, ``corosync_conf`` the file
-    that a fresh database takes over from /etc/corosync (empty: it stays at version 1).
+    ``epoch_s`` is the node's wall clock at time 0, ``address`` the node's default address. ``host_conf`` is the host's
+    /etc/corosync/corosync.conf, which a fresh database takes over. ``cluster`` tells what corosync answers when it is
+    asked for its node list; without it only the name and version in the tree's corosync.conf are known.
+
+    ``local`` is ``pmxcfs -l``: no corosync, always writable. None decides as the program does without ``-l``: local if
+    the tree holds no corosync.conf. (False attaches to corosync even then, which the real program never does.)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a daemon finds on its host
         self,
         nodeid: int,
         pid: int,
@@ -97,14 +106,19 @@ class Pmxcfs:
         epoch_s: int = 1_700_000_000,
         quirks: Quirks | None = None,
         address: str = "",
-        corosync_conf: bytes = b"",
+        host_conf: HostConf | None = None,
+        cluster: Callable[[], ClusterInfo] | None = None,
+        local: bool | None = None,
     ) -> None:
         identity = ProcessId(nodeid, pid)
         self._process = process = Process(
             identity, node_name, address or f"192.0.2.{nodeid % 256}", epoch_s, quirks or Quirks()
         )
         self._database = database
-        self._corosync_conf = corosync_conf
+        self._host_conf = host_conf or HostConf()
+        self._cluster = cluster or self._cluster_in_tree
+        self._local_wanted = local
+        self.local = bool(local)
         self._answers = Answers()
         self._loop = Thread("cfs_loop", process, self._answers)
         self._writers = {
@@ -114,8 +128,9 @@ class Pmxcfs:
         self._threads = {thread.timer: thread for thread in (self._loop, *self._writers.values())}
         self._corosync_quorate: bool | None = None
         self._running = False
+        self._stopping = False
 
-    # -------------------------------------------------------------------------------------------------------- inputs
+    # ------------------------------------------------------------------------------------------------ the life it has
 
     def start(self, now_ns: int) -> list[Output]:
         """Load the database and start the services. If the database is unusable, the log says so and that is all."""
@@ -125,25 +140,44 @@ class Pmxcfs:
             "main", f"resolved node name '{process.node_name}' to '{process.address}' for default node IP address"
         )
         try:
-            memdb, fresh = self._open_database()
+            entries, fresh = self._database.open(process.wall_s)
+            memdb = Memdb(entries, process.quirks)
         except (DatabaseError, DuplicateVmidError) as error:
             self._emit_io()
-            broken = isinstance(error, DatabaseError)
-            process.critical("database" if broken else STATUS_DOMAIN, str(error))
-            if broken:
+            process.critical("database" if isinstance(error, DatabaseError) else STATUS_DOMAIN, str(error))
+            if isinstance(error, LoadError):
                 process.critical("database", "DB load failed")
             process.critical("main", f"memdb_open failed - unable to open database '{DATABASE_PATH}'")
+            process.notice("main", "exit proxmox configuration filesystem (-1)")
             return process.take()
         self._emit_io()
-        self._assemble(memdb)
-        if fresh and self._corosync_conf:
-            self._import_corosync_conf()
+        if fresh and self._host_conf.content is not None and not self._local_wanted:
+            self._import_corosync_conf(memdb, self._host_conf.content)
+        first_start_ns = now_ns + FIRST_START_NS + self._choose_mode(memdb)
+        self._assemble(memdb, first_start_ns)
         self._running = True
-        process.emit(TreeLoaded(self.version, len(self.listing()) + 1))
-        process.emit(DfsmModeChanged(DCDB_DOMAIN, self.dcdb.mode.name))
-        process.emit(DfsmModeChanged(STATUS_DOMAIN, self.status.mode.name))
-        process.emit(SetTimer(VERIFY_TIMER, VERIFY_NS))
+        process.emit(TreeLoaded(self.version, len(memdb.entries)))
+        if not self.local:
+            process.emit(DfsmModeChanged(DCDB_DOMAIN, self.dcdb.mode.name))
+            process.emit(DfsmModeChanged(STATUS_DOMAIN, self.status.mode.name))
+            process.emit(SetTimer(VERIFY_TIMER, VERIFY_NS))
         return self._done()
+
+    def stop(self, now_ns: int) -> list[Output]:
+        """SIGTERM: unmount, leave the groups, close the database; ``PmxcfsExited`` at the end (``pmxcfs.c: main``).
+
+        A process that could not start ends at once.
+        """
+        self._process.now_ns = now_ns
+        if not self._running:
+            self._process.emit(PmxcfsExited())
+        elif not self._stopping:
+            self._stopping = True
+            self._process.notice("main", "teardown filesystem")
+            self._loop.submit(self._tear_down)
+        return self._process.take()
+
+    # -------------------------------------------------------------------------------------------------------- clients
 
     def fuse(
         self,
@@ -164,24 +198,48 @@ class Pmxcfs:
         """
         process = self._process
         process.now_ns = now_ns
-        type_ = _OPERATIONS[operation]
-        message = FuseMessage(self.resolved(path), self.resolved(to) if to else "", data, offset, truncate)
-        process.emit(FuseCalled(call_id, operation, message.path, message.to, len(data)))
-        if not self._running:
+        path, to = self.resolved(path), self.resolved(to) if to else ""
+        process.emit(FuseCalled(call_id, operation, path, to, len(data)))
+        if not self._running or self._stopping:
             process.emit(FuseReply(call_id, -Errno.ENOTCONN))
-        elif not process.quorate:
-            process.emit(FuseReply(call_id, -Errno.EACCES))
-        elif not 0 <= offset <= _U32_MAX:
-            # The original cuts the offset to 32 bits and writes somewhere else (quirk Q3).
-            process.emit(FuseReply(call_id, -Errno.EFBIG))
-        elif type_ is DcdbType.RENAME and message.path == message.to:
-            process.emit(FuseReply(call_id, 0))  # the kernel does not even ask
-        else:
-            if type_ is DcdbType.MTIME and offset == 0:
-                self._request_unlock(message.path)
-            call = Call(call_id, operation, message.path)
-            self._writers[DCDB_CLIENT].submit(partial(self.dcdb.send, type_, encode_fuse(message), call))
+            return self._done()
+        result = self._plugs.refused(operation, path, to, data, offset, truncate=truncate)
+        if result is None and not process.quorate:
+            result = -Errno.EACCES
+        if result is None and operation == "rename" and path == to:
+            result = 0  # the kernel does not even ask
+        if result is None and not 0 <= offset <= _U32_MAX:
+            if process.quirks.offsets_cut_to_32_bits:
+                offset &= _U32_MAX
+            else:
+                result = -Errno.EFBIG
+        if result is None and self.local:
+            result = self._change_locally(_OPERATIONS[operation], FuseMessage(path, to, data, offset, truncate))
+        if result is not None:
+            process.emit(FuseReply(call_id, result))
+            return self._done()
+        type_ = _OPERATIONS[operation]
+        if type_ is DcdbType.MTIME and offset == 0:
+            self._request_unlock(path)
+        message = encode_fuse(FuseMessage(path, to, data, offset, truncate))
+        self._writers[DCDB_CLIENT].submit(partial(self.dcdb.send, type_, message, Call(call_id, operation, path)))
         return self._done()
+
+    def set_status(self, now_ns: int, key: str, data: bytes) -> list[Output]:
+        """A client with root's rights sets a value of this node, as ``pvestatd`` does."""
+        self._process.now_ns = now_ns
+        if self._running:
+            self.ipc.set_status(key, data)
+        return self._done()
+
+    def add_log(self, now_ns: int, ident: str, tag: str, pid: int, message: str, priority: int = 6) -> list[Output]:
+        """A client with root's rights writes to the cluster log, as ``pvedaemon`` does for a user ``ident``."""
+        self._process.now_ns = now_ns
+        if self._running:
+            self.ipc.log_cluster_msg(priority, ident, tag, message, pid=pid)
+        return self._done()
+
+    # ------------------------------------------------------------------------------------------------------- corosync
 
     def cpg_result(self, now_ns: int, client: int, error: CpgError) -> list[Output]:
         """The answer to the oldest unanswered CpgMcast, CpgJoin or CpgLeave of ``client``."""
@@ -201,7 +259,7 @@ class Pmxcfs:
         """Corosync's quorum as it is now; pmxcfs hears of it once its quorum service is connected."""
         self._process.now_ns = now_ns
         self._corosync_quorate = quorate
-        if self._running and self._services.quorum.initialised:
+        if self._connected and self._services.quorum.initialised:
             # The quorum connection has a higher priority in the event loop than the CPG connections.
             self._loop.submit(partial(self._set_quorate, quorate), urgent=True)
         return self._done()
@@ -211,7 +269,7 @@ class Pmxcfs:
         self._process.now_ns = now_ns
         self._process.corosync_running = False
         self._corosync_quorate = None
-        if self._running:
+        if self._connected:
             self._answers.fail_all()
             self._loop.submit(self._connections_lost)
         return self._done()
@@ -227,6 +285,8 @@ class Pmxcfs:
         self._process.now_ns = now_ns
         if timer in self._threads:
             self._threads[timer].resume()
+        elif self._stopping:
+            pass
         elif timer == VERIFY_TIMER:
             self._process.emit(SetTimer(VERIFY_TIMER, VERIFY_NS))
             if self._services.dcdb.initialised:
@@ -239,7 +299,7 @@ class Pmxcfs:
     # -------------------------------------------------------------------------------------------------- for the views
 
     def listing(self) -> tuple[FileInfo, ...]:
-        """Everything below /etc/pve, each directory before its content, names sorted."""
+        """The tree, each directory before its content, names sorted."""
         return tuple(
             FileInfo(path, entry.is_directory, entry.size, entry.version, entry.writer, entry.mtime)
             for path, entry in self.memdb.walk()
@@ -247,10 +307,32 @@ class Pmxcfs:
 
     def read(self, path: str) -> bytes:
         """The bytes of a file as this node has them; never waits for the cluster. Raises FileNotFoundError."""
-        data = self.memdb.read(self.resolved(path))
+        path = self.resolved(path)
+        if (text := self._plugs.text(path)) is not None:
+            return text.encode()
+        data = self.memdb.read(path)
         if data is None:
             raise FileNotFoundError(path)
         return data
+
+    def stat(self, path: str) -> Attributes:
+        """``lstat`` below /etc/pve. Raises FileNotFoundError."""
+        found = self._plugs.attributes(self.resolved(path))
+        if found is None:
+            raise FileNotFoundError(path)
+        return found
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory, those made on the fly included; empty for anything else."""
+        return self._plugs.names(self.resolved(path))
+
+    def link(self, path: str) -> str | None:
+        """Where a symbolic link of /etc/pve points, None for anything else."""
+        return self._plugs.link(path.strip("/"))
+
+    def file_system(self) -> FileSystem:
+        """``statfs`` of /etc/pve."""
+        return self._plugs.file_system()
 
     @property
     def version(self) -> int:
@@ -264,36 +346,55 @@ class Pmxcfs:
 
     # --------------------------------------------------------------------------------------------------------- start
 
-    def _open_database(self) -> tuple[Memdb, bool]:
-        entries, fresh = self._database.open(self._process.wall_s)
-        return Memdb(entries), fresh
+    def _choose_mode(self, memdb: Memdb) -> int:
+        """Local or in the cluster (sheet §1.1, step 8); by how many nanoseconds that delays the event loop."""
+        process = self._process
+        has_conf = memdb.read(COROSYNC_CONF) is not None
+        if self._local_wanted is None:
+            self.local = not has_conf
+        if self.local:
+            if has_conf:
+                process.notice("main", "forcing local mode (although corosync.conf exists)")
+            process.quorate = True
+            return 0
+        if copy_to_host(process, memdb, self._host_conf):
+            process.emit(CorosyncReload())
+            return NS_PER_S
+        return 0
 
-    def _assemble(self, memdb: Memdb) -> None:
+    def _assemble(self, memdb: Memdb, first_start_ns: int) -> None:
         """Put the two state machines together."""
         process = self._process
         self.memdb = memdb
         self._status = Status(process, self._post_status)
-        self._dcdb = Dcdb(process, memdb, self._database, self._post_dcdb, self._is_lowest)
+        self._dcdb = Dcdb(process, memdb, self._database, self._post_dcdb, self._is_lowest, self._host_conf)
+        self._plugs = Plugs(process, memdb, self._status)
+        self.ipc = IpcServer(memdb, self._status, self._plugs)
         connections = {
             DCDB_CLIENT: Connection(process, DCDB_CLIENT, DCDB_GROUP, DCDB_DOMAIN),
             STATUS_CLIENT: Connection(process, STATUS_CLIENT, STATUS_GROUP, STATUS_DOMAIN),
         }
         self.dcdb = Dfsm(process, connections[DCDB_CLIENT], DCDB_DOMAIN, DCDB_PROTOCOL_VERSION, self._dcdb)
         self.status = Dfsm(process, connections[STATUS_CLIENT], STATUS_DOMAIN, STATUS_PROTOCOL_VERSION, self._status)
-        self._services = Services(process, self.dcdb, self.status, self._cluster_info)
+        self._services = Services(process, self.dcdb, self.status, self._read_cluster, first_start_ns)
 
-    def _import_corosync_conf(self) -> None:
+    def _import_corosync_conf(self, memdb: Memdb, content: bytes) -> None:
         """A fresh database takes over the node's own corosync.conf: two changes, so it is at version 3 (sheet §1.1)."""
         now_s = self._process.wall_s
-        self._dcdb.store(self.memdb.create(COROSYNC_CONF, 0, now_s))
-        self._dcdb.store(self.memdb.write(COROSYNC_CONF, self._corosync_conf, 0, now_s, truncate=True))
+        for outcome in (
+            memdb.create(f"/{COROSYNC_CONF}", 0, now_s),
+            memdb.write(f"/{COROSYNC_CONF}", content, 0, now_s, truncate=True),
+        ):
+            assert outcome.change is not None
+            self._database.write(outcome.change)
+            self._emit_io()
 
-    def _cluster_info(self) -> tuple[str, int]:
-        """Cluster name and config_version. pmxcfs asks corosync, which runs with this very file."""
-        text = (self.memdb.read(COROSYNC_CONF) or b"").decode(errors="replace")
-        name = re.search(r"cluster_name\s*:\s*(\S+)", text)
-        version = re.search(r"config_version\s*:\s*(\d+)", text)
-        return name[1] if name else "", int(version[1]) if version else 0
+    def _read_cluster(self) -> None:
+        self._status.set_cluster(self._cluster())
+
+    def _cluster_in_tree(self) -> ClusterInfo:
+        """Cluster name and config_version of the tree's corosync.conf, for want of a corosync to ask."""
+        return named_cluster(self.memdb.read(COROSYNC_CONF) or b"")
 
     # ------------------------------------------------------------------------------------- jobs of the cfs_loop thread
 
@@ -311,16 +412,31 @@ class Pmxcfs:
         self._services.lost(lambda: self._status.set_quorate(False))
         yield from ()
 
+    def _tear_down(self) -> Blocking[None]:
+        process = self._process
+        if not self.local:
+            self._status.set_quorate(False, quiet=True)
+            yield from self._services.finalise()
+        self._database.close()
+        self._emit_io()
+        process.notice("main", "exit proxmox configuration filesystem (0)")
+        process.emit(PmxcfsExited())
+
     def _cpg_event(self, now_ns: int, event: CpgConfchg | CpgDelivered) -> list[Output]:
         self._process.now_ns = now_ns
-        if self._running:
+        if self._connected:
             self._loop.submit(partial(self._services.dispatch, event))
         return self._done()
 
     # ------------------------------------------------------------------------------------------------------- helpers
 
+    @property
+    def _connected(self) -> bool:
+        """Whether corosync matters to this process."""
+        return self._running and not self.local and not self._stopping
+
     def _done(self) -> list[Output]:
-        if self._running:
+        if self._connected:
             self._services.arm()
         return self._process.take()
 
@@ -335,7 +451,15 @@ class Pmxcfs:
         self._writers[DCDB_CLIENT].submit(partial(self.dcdb.send, subtype, payload))
 
     def _post_status(self, subtype: StatusType, payload: bytes) -> None:
-        self._writers[STATUS_CLIENT].submit(partial(self.status.send, subtype, payload))
+        if self.status.connection.open:
+            self._writers[STATUS_CLIENT].submit(partial(self.status.send, subtype, payload))
+
+    def _change_locally(self, operation: DcdbType, message: FuseMessage) -> int:
+        """Local mode: straight to the tree, by nobody, with the own clock (``cfs-plug-memdb.c``)."""
+        now_s = self._process.wall_s
+        if operation is DcdbType.MTIME and message.offset == 0 and self._dcdb.lock_expired(message.path or ""):
+            operation = DcdbType.DELETE
+        return self._dcdb.store(self._dcdb.operate(operation, message, 0, now_s))
 
     def _request_unlock(self, path: str) -> None:
         """Setting a lock's time to 0 means: I wait for it, is it still held? (sheet §2.8)"""
@@ -344,8 +468,10 @@ class Pmxcfs:
             self._post_dcdb(DcdbType.UNLOCK_REQUEST, encode_unlock(UnlockMessage(path, entry_checksum(entry))))
 
     def resolved(self, path: str) -> str:
-        """The path without leading slash, and through the symbolic links that every node shows differently."""
-        first, slash, rest = path.lstrip("/").partition("/")
-        if slash and first in _SYMLINKS:
-            first = _SYMLINKS[first].format(self._process.node_name)
-        return first + slash + rest
+        """The path without slashes around it, and through the symbolic links that every node shows differently.
+
+        A link itself is not followed: what is done to it is done to the link.
+        """
+        first, slash, rest = path.strip("/").partition("/")
+        target = self._plugs.link(first) if slash and self._running else None
+        return (first if target is None else target) + slash + rest

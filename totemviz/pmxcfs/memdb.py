@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from totemviz.pmxcfs.changes import ChangeCounters
 from totemviz.pmxcfs.errors import Errno
 from totemviz.pmxcfs.guests import GuestList, GuestPath, parse_guest_path
 from totemviz.pmxcfs.index import (
@@ -24,6 +25,7 @@ from totemviz.pmxcfs.index import (
     new_root,
     tree_checksum,
 )
+from totemviz.pmxcfs.process import Quirks
 
 FILE_SIZE_MAX_BYTES = 1024 * 1024
 LOCK_DIRECTORY = "priv/lock"
@@ -68,8 +70,10 @@ class Memdb:
     ``errors`` absorbs: once the database failed, every later operation is refused with EIO (sheet §3.5).
     """
 
-    def __init__(self, entries: dict[int, Entry] | None = None) -> None:
+    def __init__(self, entries: dict[int, Entry] | None = None, quirks: Quirks | None = None) -> None:
         self.guests = GuestList()
+        self.changes = ChangeCounters()
+        self._quirks = quirks or Quirks()
         self.errors = False
         self.entries: dict[int, Entry] = {}
         self._children: dict[int, dict[str, int]] = {}
@@ -103,6 +107,10 @@ class Memdb:
         """The bytes of a file, or None where pmxcfs answers ENOENT: nothing there, or a directory."""
         entry = self.lookup(path)
         return None if entry is None or entry.is_directory else entry.data
+
+    def children(self, inode: int) -> tuple[str, ...]:
+        """The names in a directory, sorted; none for a file."""
+        return tuple(sorted(self._children.get(inode, ())))
 
     def walk(self) -> Iterator[tuple[str, Entry]]:
         """All entries below the root with their paths, each directory before its content, names sorted."""
@@ -147,6 +155,7 @@ class Memdb:
         except _Refused as refusal:
             return _refused(refusal)
         change = self._add(parent, name, EntryType.FILE, writer, mtime)
+        self.changes.changed(path)
         if guest is not None:
             self.guests.register(guest)
         return Outcome(0, change)
@@ -156,8 +165,7 @@ class Memdb:
     ) -> Outcome:
         """Write ``data`` at ``offset``; with ``truncate`` the file ends there. Result: the number of bytes.
 
-        Source: ``memdb.c: memdb_write``. A growing truncate of an empty file gives zero bytes here; the original sets
-        the size without any data, and crashes at the next read (quirk Q1).
+        Source: ``memdb.c: memdb_write``. A growing truncate of an empty file sets a size without any data (quirk Q1).
         """
         guest = parse_guest_path(path)
         try:
@@ -171,9 +179,14 @@ class Memdb:
         except _Refused as refusal:
             return _refused(refusal)
         end = offset + len(data)
-        tail = b"" if truncate else existing.data[end:]
-        content = existing.data[:offset].ljust(offset, b"\0") + data + tail
-        change = self._stamp(existing, writer, mtime, data=content)
+        hole = 0
+        if not existing.data and not data and self._quirks.truncate_makes_size_without_data:
+            content, hole = b"", offset
+        else:
+            tail = b"" if truncate else existing.data[end:]
+            content = existing.data[:offset].ljust(offset, b"\0") + data + tail
+        change = self._stamp(existing, writer, mtime, data=content, hole=hole)
+        self.changes.changed(path)
         if guest is not None:
             self.guests.register(guest)
         return Outcome(len(data), change)
@@ -194,13 +207,15 @@ class Memdb:
                 raise _Refused(Errno.EACCES)
         except _Refused as refusal:
             return _refused(refusal)
-        return Outcome(0, self._stamp(entry, writer, mtime))
+        change = self._stamp(entry, writer, mtime)
+        self.changes.changed(path)
+        return Outcome(0, change)
 
     def rename(self, path: str, to: str, writer: int, mtime: int) -> Outcome:
         """Move a file or an empty directory, replacing what is at ``to`` (``memdb.c: memdb_rename``).
 
-        All checks come before the first change. The original removes an existing target from memory before it finds
-        that the source is a directory with content (quirk Q2).
+        An existing target is removed from memory before the source is found to be a directory with content: the
+        answer is ENOTEMPTY, the target is gone until the next start, the version is as before (quirk Q2).
         """
         old_guest, new_guest = parse_guest_path(path), parse_guest_path(to)
         try:
@@ -210,15 +225,20 @@ class Memdb:
             if entry.is_directory and path.startswith(LOCK_DIRECTORY + "/"):
                 raise _Refused(Errno.EACCES)
             parent, name, replaced = self._rename_target(to)
-            self._check_empty(entry)
             if parent.inode == entry.inode:
                 raise _Refused(Errno.EINVAL)  # a directory into itself: the kernel never lets this through
+            if replaced is not None and replaced.inode != entry.inode and self._quirks.rename_forgets_target_early:
+                self._forget(replaced)
+            self.changes.changed(path)
+            self.changes.changed(to)
+            self._check_empty(entry)
         except _Refused as refusal:
             return _refused(refusal)
         replaced_inode = None
         if replaced is not None and replaced.inode != entry.inode:
             replaced_inode = replaced.inode
-            self._forget(replaced)
+            if replaced_inode in self.entries:
+                self._forget(replaced)
         change = self._stamp(entry, writer, mtime, parent=parent.inode, name=name)
         if not entry.is_directory:
             if old_guest is not None:
@@ -237,21 +257,25 @@ class Memdb:
             self._check_empty(entry)
         except _Refused as refusal:
             return _refused(refusal)
+        self.changes.changed(path)
         self._forget(entry)
         self._bump(writer, mtime)
         guest = parse_guest_path(path)
-        if guest is not None and not entry.is_directory:
+        if guest is not None:  # by the path alone, a directory of such a name included
             self.guests.drop(guest.vmid)
         return Outcome(0, Change(self.root, deleted_inode=entry.inode))
 
     def replace_tree(self, entries: dict[int, Entry]) -> None:
         """Take over a whole tree, loaded or received. Raises DuplicateVmidError; the tree is in place all the same."""
+        self.changes.reloaded()
         self.entries = entries
         self._children = {inode: {} for inode, entry in entries.items() if entry.is_directory}
         for inode, entry in entries.items():
             if inode != ROOT_INODE:
                 self._children[entry.parent][entry.name] = inode
-        self.guests.rebuild([path for path, entry in self.walk() if not entry.is_directory])
+        nodes = self.lookup("nodes")
+        if nodes is not None and nodes.is_directory:
+            self.guests.rebuild([path for path, entry in self.walk() if not entry.is_directory])
 
     # -------------------------------------------------------------------------------------------------------- checks
 
@@ -337,6 +361,7 @@ class Memdb:
         mtime: int,
         *,
         data: bytes | None = None,
+        hole: int | None = None,
         parent: int | None = None,
         name: str | None = None,
     ) -> Change:
@@ -350,6 +375,7 @@ class Memdb:
             type=entry.type,
             name=entry.name if name is None else name,
             data=entry.data if data is None else data,
+            hole=entry.hole if hole is None else hole,
         )
         del self._children[entry.parent][entry.name]
         self._children[changed.parent][changed.name] = changed.inode

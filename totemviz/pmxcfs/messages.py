@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from totemviz.pmxcfs.index import Entry, EntryType
+from totemviz.pmxcfs.index import Entry, EntryType, name_bytes, name_text
 
 DCDB_GROUP, DCDB_PROTOCOL_VERSION = "pve_dcdb_v1", 1
 STATUS_GROUP, STATUS_PROTOCOL_VERSION = "pve_kvstore_v1", 0
@@ -135,7 +135,8 @@ def decode_message(data: bytes) -> Message:
         (count,) = _COUNT.unpack_from(data, _BASE.size)
         return NormalMessage(subtype, version, time_s, count, data[_NORMAL_BYTES:])
     if len(data) < _STATE_BYTES:
-        raise MalformedMessageError(f"received short state message (type = {type_}, {len(data)} bytes)")
+        text = f"received short state message (type = {type_}, subtype = {subtype}, {len(data)} bytes)"
+        raise MalformedMessageError(text)
     epoch = Epoch(*_EPOCH.unpack_from(data, _BASE.size))
     return StateMessage(type_, version, time_s, epoch, data[_STATE_BYTES:])
 
@@ -144,9 +145,12 @@ def decode_message(data: bytes) -> Message:
 
 
 class FuseMessage(msgspec.Struct, frozen=True, gc=False):
-    """One file operation. ``offset``: bytes; for a truncate the new size, for MTIME the new time in seconds."""
+    """One file operation. ``offset``: bytes; for a truncate the new size, for MTIME the new time in seconds.
 
-    path: str
+    ``path`` is None in a message that names none: pmxcfs never sends one, but takes it (EINVAL or ENOENT).
+    """
+
+    path: str | None
     to: str = ""
     data: bytes = b""
     offset: int = 0
@@ -162,7 +166,7 @@ class UnlockMessage(msgspec.Struct, frozen=True, gc=False):
 
 def encode_fuse(message: FuseMessage) -> bytes:
     """The payload of the operations 1 to 6."""
-    path = _terminated(message.path)
+    path = b"" if message.path is None else _terminated(message.path)
     to = _terminated(message.to) if message.to else b""
     flags = _FLAG_TRUNCATE if message.truncate else 0
     return _FUSE.pack(len(message.data), message.offset, len(path), len(to), flags) + path + to + message.data
@@ -176,10 +180,10 @@ def decode_fuse(payload: bytes) -> FuseMessage:
     path_end = _FUSE.size + path_length
     to_end = path_end + to_length
     if len(payload) != to_end + size:
-        raise MalformedMessageError(f"received mailformed fuse message ({len(payload)} != {to_end + size})")
-    path = _string(payload[_FUSE.size : path_end], "fuse")
-    to = _string(payload[path_end:to_end], "fuse") if to_length else ""
-    return FuseMessage(path, to, payload[to_end:], offset, bool(flags & _FLAG_TRUNCATE))
+        raise MalformedMessageError("received mailformed fuse message")
+    path = _string(payload[_FUSE.size : path_end], "fuse message - 'path' not terminated") if path_length else None
+    to = _string(payload[path_end:to_end], "fuse message - 'to' not terminated") if to_length else ""
+    return FuseMessage(path, to, payload[to_end:], offset, bool(flags))
 
 
 def encode_unlock(message: UnlockMessage) -> bytes:
@@ -191,7 +195,8 @@ def decode_unlock(payload: bytes) -> UnlockMessage:
     """Read the payload of UNLOCK_REQUEST and UNLOCK (``dcdb.c: dcdb_parse_unlock_request``)."""
     if len(payload) <= _CHECKSUM_BYTES:
         raise MalformedMessageError(f"received short unlock message ({len(payload)} < {_CHECKSUM_BYTES + 1})")
-    return UnlockMessage(_string(payload[_CHECKSUM_BYTES:], "unlock"), payload[:_CHECKSUM_BYTES])
+    path = _string(payload[_CHECKSUM_BYTES:], "unlock message - 'path' not terminated")
+    return UnlockMessage(path, payload[:_CHECKSUM_BYTES])
 
 
 def encode_update(entry: Entry) -> bytes:
@@ -204,12 +209,14 @@ def encode_update(entry: Entry) -> bytes:
 def decode_update(payload: bytes) -> Entry:
     """Read the payload of an UPDATE (``dcdb.c: dcdb_parse_update_inode``)."""
     if len(payload) < _UPDATE.size:
-        raise MalformedMessageError("received short update message")
+        raise MalformedMessageError("received short message (msg_len < 40)")
     parent, inode, version, writer, mtime, size, name_length, type_ = _UPDATE.unpack_from(payload)
     name_end = _UPDATE.size + name_length
-    if type_ not in (EntryType.DIRECTORY, EntryType.FILE) or len(payload) != name_end + size:
-        raise MalformedMessageError("received mailformed update message")
-    name = _string(payload[_UPDATE.size : name_end], "update")
+    if type_ not in (EntryType.DIRECTORY, EntryType.FILE):
+        raise MalformedMessageError(f"received mailformed message (unknown inode type {type_})")
+    if len(payload) != name_end + size:
+        raise MalformedMessageError("received mailformed message (msg_len != (size + namelen))")
+    name = _string(payload[_UPDATE.size : name_end], "message (name[namelen-1] != 0)")
     return Entry(inode, parent, version, writer, mtime, EntryType(type_), name, payload[name_end:])
 
 
@@ -222,9 +229,9 @@ def encode_verify_request(checksum_id: int) -> bytes:
 
 
 def decode_verify_request(payload: bytes) -> int:
-    """The checksum id of a VERIFY_REQUEST."""
+    """The checksum id of a VERIFY_REQUEST. The text of the error lacks its end, the sender."""
     if len(payload) != _COUNT.size:
-        raise MalformedMessageError(f"received state message with wrong length ({len(payload)} bytes)")
+        raise MalformedMessageError(f"cpg received verify request with wrong length ({len(payload)} bytes)")
     checksum_id: int = _COUNT.unpack(payload)[0]
     return checksum_id
 
@@ -237,20 +244,17 @@ def encode_verify(checksum_id: int, checksum: bytes) -> bytes:
 def decode_verify(payload: bytes) -> tuple[int, bytes]:
     """The checksum id and the 32-byte checksum of a VERIFY."""
     if len(payload) != _VERIFY.size:
-        raise MalformedMessageError(f"received state message with wrong length ({len(payload)} bytes)")
+        raise MalformedMessageError(f"cpg received verify message with wrong length ({len(payload)} bytes)")
     checksum_id, checksum = _VERIFY.unpack(payload)
     return checksum_id, checksum
 
 
 def _terminated(text: str) -> bytes:
-    return text.encode() + b"\0"
+    return name_bytes(text) + b"\0"
 
 
-def _string(data: bytes, kind: str) -> str:
+def _string(data: bytes, trouble: str) -> str:
+    """A NUL-terminated string; like in C it ends at its first NUL. Names are bytes: see ``index.name_bytes``."""
     if not data.endswith(b"\0"):
-        raise MalformedMessageError(f"received mailformed {kind} message (string not terminated)")
-    try:
-        # Like C: the string ends at its first NUL.
-        return data[: data.index(b"\0")].decode()
-    except UnicodeDecodeError as error:
-        raise MalformedMessageError(f"received mailformed {kind} message (not UTF-8)") from error
+        raise MalformedMessageError(f"received mailformed {trouble}")
+    return name_text(data[: data.index(b"\0")])

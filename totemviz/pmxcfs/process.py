@@ -10,16 +10,39 @@ from totemviz.totem.effects import Level, Log
 NS_PER_S = 10**9
 
 
-class Quirks(msgspec.Struct, frozen=True):
+class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Known faults of pmxcfs that can be turned off to show the difference; all on is the real program.
 
     ``synced_applies_unsynced_messages``: between "received all states" and the end of the updates, a synced member
     applies messages of outdated members at once, while these apply them only after the updates. Concurrent writes on
     both sides then come out in different orders, and the trees differ until the hourly verification (sheet §5.7,
     quirk Q8). Off: synced members, too, keep such messages until the updates are complete.
+
+    ``truncate_makes_size_without_data`` (Q1): making an empty file longer sets its size and nothing else; after a
+    restart it is empty again and the index another one. (Reading it would crash the real daemon; nothing here reads.)
+    Off: the file gets zero bytes.
+
+    ``rename_forgets_target_early`` (Q2): renaming a directory with content onto an empty one fails and loses the empty
+    one from memory, until a restart brings it back. Off: a rename that fails changes nothing.
+
+    ``offsets_cut_to_32_bits`` (Q3): a write at 4 GiB lands at 0. Off: EFBIG.
+
+    ``lock_timers_restart`` (Q5): every synchronisation gives all locks their 120 s again. Off: a lock in the same
+    state keeps its time.
+
+    ``rejoin_on_kept_handle`` (Q7): after leaving the group the first join is tried on the old handle, which corosync
+    refuses with CS_ERR_EXIST: 6 s more outside. Off: a new handle.
+
+    ``writers_hang_in_error_mode`` (Q11): in a state machine that stopped for good a writer waits for ever. Off: EIO.
     """
 
     synced_applies_unsynced_messages: bool = True
+    truncate_makes_size_without_data: bool = True
+    rename_forgets_target_early: bool = True
+    offsets_cut_to_32_bits: bool = True
+    lock_timers_restart: bool = True
+    rejoin_on_kept_handle: bool = True
+    writers_hang_in_error_mode: bool = True
 
 
 class ProcessId(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -44,6 +67,7 @@ class Process:
         self.now_ns = 0
         self.quorate = False
         self.corosync_running = False
+        self.debug = False
         self.out: list[Output] = []
         self._epoch_s = epoch_s
 

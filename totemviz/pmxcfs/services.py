@@ -53,16 +53,18 @@ class Services:
     The timer ticks every second in the original. Here it is set only for the ticks at which somebody tries to start.
     """
 
-    def __init__(self, process: Process, dcdb: Dfsm, status: Dfsm, cluster_info: Callable[[], tuple[str, int]]) -> None:
+    def __init__(
+        self, process: Process, dcdb: Dfsm, status: Dfsm, read_cluster: Callable[[], None], first_ns: int
+    ) -> None:
         self._process = process
-        self._cluster_info = cluster_info
+        self._read_cluster = read_cluster
         self.quorum = Service("quorum", self._initialise_quorum)
         self.confdb = Service("confdb", self._initialise_confdb)
         self.dcdb = Service("dcdb", dcdb.initialise, dcdb)
         self.status = Service("status", status.initialise, status)
         self._in_order = (self.quorum, self.confdb, self.dcdb, self.status)
         self._by_client = {dcdb.connection.client: self.dcdb, status.connection.client: self.status}
-        self._first_ns = process.now_ns + FIRST_START_NS
+        self._first_ns = first_ns
         self._armed_ns: int | None = None
         self._starting = False
 
@@ -108,6 +110,13 @@ class Services:
         if service.initialised and not (yield from service.dfsm.dispatch(event)):
             service.disconnected()
 
+    def finalise(self) -> Blocking[None]:
+        """The event loop ended: leave both groups (``loop.c: cfs_loop_worker_thread``)."""
+        for service in self._in_order:
+            if service.dfsm is not None:
+                yield from service.dfsm.finalise()
+            service.initialised = False
+
     def lost(self, quorum_lost: Callable[[], None]) -> None:
         """Corosync died. (The order among the services depends on polling; this is one that was seen.)"""
         for service in (self.confdb, self.status, self.quorum, self.dcdb):
@@ -130,8 +139,7 @@ class Services:
         yield from ()
         if not self._corosync_answers("confdb", "cmap_initialize"):
             return False
-        name, version = self._cluster_info()
-        self._process.notice("status", f"update cluster info (cluster name  {name}, version = {version})")
+        self._read_cluster()
         return True
 
     def _corosync_answers(self, domain: str, call: str) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from totemviz.corosync.wire import CpgMcast, DownList, JoinList, NodeInfo, ServiceMessage, SyncMessage
+from totemviz.pmxcfs.corosync_conf import COROSYNC_CONF
 from totemviz.pmxcfs.index import ROOT_INODE, Entry, EntryType, index_digest
-from totemviz.pmxcfs.machine import COROSYNC_CONF
 from totemviz.pmxcfs.messages import (
     DCDB_GROUP,
     DcdbType,

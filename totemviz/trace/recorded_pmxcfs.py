@@ -29,6 +29,7 @@ import msgspec
 
 from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgError
 from totemviz.pmxcfs.connection import Connection
+from totemviz.pmxcfs.corosync_conf import COROSYNC_CONF, HostConf
 from totemviz.pmxcfs.database import VERSION_NAME, Database
 from totemviz.pmxcfs.dcdb import DOMAIN, Dcdb
 from totemviz.pmxcfs.dfsm import Dfsm, Mode
@@ -42,7 +43,6 @@ from totemviz.pmxcfs.index import (
     index_digest,
     new_root,
 )
-from totemviz.pmxcfs.machine import COROSYNC_CONF
 from totemviz.pmxcfs.memdb import Change, Memdb
 from totemviz.pmxcfs.messages import (
     DCDB_GROUP,
@@ -150,7 +150,7 @@ class _Replica:
         process.corosync_running = True
         self._process = process
         connection = Connection(process, 0, DCDB_GROUP, DOMAIN)
-        self._dcdb = Dcdb(process, memdb, self._database, lambda subtype, payload: None, lambda: False)
+        self._dcdb = Dcdb(process, memdb, self._database, lambda subtype, payload: None, lambda: False, HostConf())
         self._dfsm = Dfsm(process, connection, DOMAIN, DCDB_PROTOCOL_VERSION, self._dcdb)
         if fresh:
             self._store(memdb.create(COROSYNC_CONF, 0, 0).change)
