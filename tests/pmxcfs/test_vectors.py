@@ -9,9 +9,9 @@ import pytest
 from tests.pmxcfs.bus import Bus, S
 from totemviz.pmxcfs.clusterlog import (
     ClusterLog,
-    check_ring,
     LogEntry,
     MalformedRingError,
+    check_ring,
     decode_entry,
     decode_ring,
     encode_entry,

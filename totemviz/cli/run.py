@@ -40,6 +40,14 @@ PROGRESS_SLICES = 200
     metavar="NODE FILE",
     help="Write a node's config.db as it is at the end (repeatable).",
 )
+@click.option(
+    "--show",
+    "shown",
+    type=(int, str),
+    multiple=True,
+    metavar="NODE PATH",
+    help="Print a file of a node's /etc/pve as it is at the end, or list a folder (repeatable).",
+)
 @click.option("--check", is_flag=True, help="Check the protocol's invariants; exit code 1 if one is false.")
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND", help="Transcript: only this kind of event (repeatable)."
@@ -61,6 +69,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     logs: str | None = None,
     debug: bool = False,
     exports: tuple[tuple[int, str], ...] = (),
+    shown: tuple[tuple[int, str], ...] = (),
     check: bool = False,
     kinds: tuple[str, ...] = (),
     nodes: tuple[int, ...] = (),
@@ -69,9 +78,16 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     with readable_errors():
         scenario, cluster = _scenario(scenario_file, conf, host_model, seed)
         if not headless:
-            given = {"for": for_ns, "out": out, "json": as_json, "transcript": transcript, "logs": logs, "check": check}
-            given["why"] = why
-            if unused := next((name for name, value in (given | {"export-db": exports}).items() if value), ""):
+            given: dict[str, Any] = {
+                "for": for_ns,
+                "out": out,
+                "json": as_json,
+                "transcript": transcript,
+                "logs": logs,
+                "check": check,
+            }
+            given |= {"export-db": exports, "show": shown, "why": why}
+            if unused := next((name for name, value in given.items() if value), ""):
                 raise BadInput(f"--{unused} is for headless runs; add --headless")
             from totemviz.sim.session import Simulation
             from totemviz.tui import run_cockpit
@@ -81,10 +97,11 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             run_cockpit(simulation)
             return
         _check_filters(kinds, nodes, cluster, why)
-        _check_exports(exports, cluster)
+        _check_nodes("export-db", exports, cluster)
+        _check_nodes("show", shown, cluster)
         if debug and logs is None:
             raise BadInput("--debug is for log files; add --logs DIR")
-        files = (out, logs, debug, exports)
+        files = (out, logs, debug, exports, shown)
         _run_headless(scenario, cluster, for_ns, files, as_json, (transcript, kinds, nodes), check, why)
 
 
@@ -130,18 +147,18 @@ def _check_filters(kinds: tuple[str, ...], nodes: tuple[int, ...], cluster: Coro
             raise BadInput(f"--node {node}: there is no such node; the cluster has {', '.join(map(str, known))}")
 
 
-def _check_exports(exports: tuple[tuple[int, str], ...], cluster: CorosyncConf) -> None:
+def _check_nodes(option: str, given: tuple[tuple[int, str], ...], cluster: CorosyncConf) -> None:
     known = [node.nodeid for node in cluster.nodes]
-    for node, _ in exports:
+    for node, _ in given:
         if node not in known:
-            raise BadInput(f"--export-db {node}: there is no such node; the cluster has {', '.join(map(str, known))}")
+            raise BadInput(f"--{option} {node}: there is no such node; the cluster has {', '.join(map(str, known))}")
 
 
 def _run_headless(
     scenario: Scenario,
     cluster: CorosyncConf,
     for_ns: int | None,
-    files: tuple[str | None, str | None, bool, tuple[tuple[int, str], ...]],
+    files: tuple[str | None, str | None, bool, tuple[tuple[int, str], ...], tuple[tuple[int, str], ...]],
     as_json: bool,
     transcript: tuple[bool, tuple[str, ...], tuple[int, ...]],
     check: bool,
@@ -161,7 +178,7 @@ def _run_headless(
     started = time.perf_counter()
     interrupted = _run_with_progress(world, until_ns)
     wall_seconds = time.perf_counter() - started
-    out, logs, debug, exports = files
+    out, logs, debug, exports, shown = files
     if out is not None:
         world.timeline.save(Path(out))
     if logs is not None:
@@ -173,8 +190,10 @@ def _run_headless(
         print_transcript(world.timeline, kinds, nodes)
     if why is not None:
         _print_why(world.timeline, why, nodes)
+    for node, path in shown:
+        _show(world, node, path)
     violations = _violations(world.timeline) if check else None
-    if as_json or not (wanted or why):
+    if as_json or not (wanted or why or shown):
         summary = summarise(world.timeline, world.now_ns, wall_seconds)
         if as_json:
             click.echo(msgspec.json.encode(msgspec.structs.replace(summary, violations=violations)))
@@ -208,6 +227,19 @@ def _print_why(timeline: Timeline, kind: str, nodes: tuple[int, ...]) -> None:
         return
     for line in tell_chain(timeline, event):
         click.echo(line)
+
+
+def _show(world: World, node: int, path: str) -> None:
+    """Print a file of /etc/pve, or list a folder as ``ls -l`` does. Raises BadInput if there is none."""
+    from totemviz.sim.listing import show
+
+    pmxcfs = world.hosts[node].pmxcfs
+    if pmxcfs is None:
+        raise BadInput(f"--show {node}: pmxcfs does not run on node {node} at the end; name another node or --for less")
+    try:
+        click.echo(show(pmxcfs, path), nl=False)
+    except FileNotFoundError:
+        raise BadInput(f"--show {node} {path}: no such file in /etc/pve of node {node}; try --show {node} /") from None
 
 
 def _violations(timeline: Timeline) -> tuple[str, ...]:

@@ -20,13 +20,14 @@ Where to read on:
     guests, locks    two rules that look across the tree              connection  one CPG handle and its retries
     database  config.db                                               dfsm        the state machine over a group
     dcdb, status, clusterlog    what the two groups replicate         services    connecting to corosync, and again
-    process, effects, errors    what all parts share                  machine     ``Pmxcfs``: all of it together
+    plugs, ipc    what is shown beside the tree, and asked locally     corosync_conf    its way to /etc/corosync
+    changes   counters in ``.version``                                process, effects, errors    what all parts share
+    machine   ``Pmxcfs``: all of it together
 
 ``Pmxcfs`` knows no clock and no socket. It is told what happens and returns what it does, in order; the world around
 it answers every CPG call with ``cpg_result`` and lets a ``DiskIo`` take its time before it carries on with the list.
 Known faults of the original are kept where they show, and marked "quirk Qn"; ``process.Quirks`` can turn one off.
 
-Not modelled: local mode without corosync, the files made up on the fly (``.version``, ``.members`` …), mode bits, RRD
-data, writing a changed corosync.conf to /etc/corosync, and the local IPC server. CPG group names are passed without
-the NUL that pmxcfs counts as part of them.
+Not modelled: RRD files on disk (what ``.rrd`` shows is there), the bytes of the local IPC socket, and the kernel's own
+checks and caches in front of FUSE. CPG group names are passed without the NUL that pmxcfs counts as part of them.
 """

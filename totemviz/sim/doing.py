@@ -141,7 +141,7 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.MendDisk: lambda world, action, event: world.hosts[action.node].storage.mend(event),
     do.Kill: _kill,
     do.PowerCut: _power_cut,
-    do.Restart: lambda world, action, event: world.hosts[action.node].boot(event),
+    do.Restart: lambda world, action, event: world.hosts[action.node].boot(event, local=action.local or None),
     do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
     do.Pause: _pause,
     do.CpgRead: _cpg_read,

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from totemviz.corosync import effects as cs
+from totemviz.corosync.conf import dump
 from totemviz.corosync.daemon import Daemon
 from totemviz.pmxcfs import effects as px
+from totemviz.pmxcfs.corosync_conf import HostConf
 from totemviz.pmxcfs.database import Database
 from totemviz.pmxcfs.machine import Pmxcfs
+from totemviz.pmxcfs.status import ClusterInfo, ClusterNode
 from totemviz.sim.disk import Disk
 from totemviz.sim.local_ipc import LocalIpc
 from totemviz.sim.lrm import START_AFTER_NS, LocalManager
@@ -70,7 +74,9 @@ class Host:
         self.pmxcfs_pid = 0
         self.pmxcfs_life = 0
         self.boots = 0
+        self.host_conf = HostConf(dump(world.conf).encode())
         self._pids = 0
+        self._shutting_down = False
         self.processes: Processes = Processes(self, model)
         self.storage: Storage = Storage(self, self.processes)
         self.local_ipc: LocalIpc = LocalIpc(self, self.processes)
@@ -85,6 +91,7 @@ class Host:
             tt.StateEntered: self._state_entered,
             tt.MembershipInstalled: self._membership_installed,
             px.FuseReply: self._fuse_reply,
+            px.PmxcfsExited: self._pmxcfs_exited,
             cs.DaemonExited: self._daemon_exited,
             **self.storage.actions,
             **self.local_ipc.actions,
@@ -110,14 +117,25 @@ class Host:
         except FileNotFoundError:
             return 0
 
-    def start_pmxcfs(self, cause: int) -> None:
-        """Start pmxcfs on the node's config.db."""
+    def start_pmxcfs(self, cause: int, *, local: bool | None = None) -> None:
+        """Start pmxcfs on the node's config.db; ``local``: as ``pmxcfs -l``."""
         if self.pmxcfs is not None or not self.powered:
             return
         self.pmxcfs_life += 1
         self.pmxcfs_pid = pid = self.next_pid()
         database = Database(lambda: self.disk.connect(CONFIG_DB), self.disk.drain_io, self.model.synchronous)
-        self.pmxcfs = Pmxcfs(self.nodeid, pid, self.info.name, database, epoch_s=self.world.epoch_s)
+        self.pmxcfs = Pmxcfs(
+            self.nodeid,
+            pid,
+            self.info.name,
+            database,
+            epoch_s=self.world.epoch_s,
+            quirks=self.world.scenario.pmxcfs_quirks,
+            address=self.world.conf.node(self.nodeid).addresses[0],
+            host_conf=self.host_conf,
+            cluster=self._cluster,
+            local=local,
+        )
         event = self.record(cause, ev.ProcessStarted(PMXCFS, pid))
         self.carry_out(PMXCFS, self.pmxcfs.start(self.world.now_ns), event)
         if self.daemon is not None and self.daemon.connections_allowed:
@@ -125,11 +143,12 @@ class Host:
         if self.lrm is not None:
             self.world.scheduler.after(START_AFTER_NS, self.lrm.start, event)
 
-    def boot(self, cause: int) -> None:
-        """The host comes up, or what does not run on it is started: corosync, then pmxcfs."""
+    def boot(self, cause: int, *, local: bool | None = None) -> None:
+        """The host comes up, or what does not run on it is started: corosync, then pmxcfs (``local``: ``pmxcfs -l``)."""
         self.powered = True
         self.start_corosync(cause)
-        self.world.scheduler.after(int(self.world.scenario.start.pmxcfs_after), self.start_pmxcfs, cause)
+        start = partial(self.start_pmxcfs, local=local)
+        self.world.scheduler.after(int(self.world.scenario.start.pmxcfs_after), start, cause)
 
     def kill(self, process: str, cause: int) -> None:
         """SIGKILL: whatever waited for the process is gone with it."""
@@ -160,12 +179,29 @@ class Host:
         self._bury(COROSYNC, self.record(cause, cs.DaemonExited(why)))
         raise _GaveUpError
 
+    def _cluster(self) -> ClusterInfo:
+        """The node list as corosync's cmap has it."""
+        conf = self.world.conf
+        nodes = tuple(ClusterNode(node.nodeid, node.name, node.votes) for node in conf.nodes)
+        return ClusterInfo(conf.cluster_name, conf.config_version, nodes)
+
     def shut_down(self, cause: int) -> None:
-        """SIGTERM to pmxcfs, then to corosync, which says goodbye."""
+        """SIGTERM to pmxcfs, which leaves its groups, then to corosync, which says goodbye."""
+        self._shutting_down = True
         if self.pmxcfs is not None:
-            self._bury(PMXCFS, self.record(cause, ev.ProcessKilled(PMXCFS)))
+            self.processes.post_pmxcfs(cause, lambda pmxcfs: pmxcfs.stop(self.world.now_ns))
+        else:
+            self._shut_down_corosync(cause)
+
+    def _shut_down_corosync(self, cause: int) -> None:
+        self._shutting_down = False
         if self.daemon is not None:
             self.carry_out(COROSYNC, self.daemon.shutdown(self.world.now_ns), cause)
+
+    def _pmxcfs_exited(self, process: str, body: px.PmxcfsExited, cause: int) -> int:
+        event = self.record(cause, body)
+        self._bury(PMXCFS, event)
+        return event
 
     def _bury(self, process: str, event: int) -> None:
         self.processes.bury(process)
@@ -178,9 +214,12 @@ class Host:
         else:
             self.pmxcfs = None
             self.pmxcfs_life += 1
+            shut_down_corosync, self._shutting_down = self._shutting_down, False
             self.disk.process_died()
             self.world.clients.pmxcfs_died(self.nodeid, event)
             self.local_ipc.pmxcfs_died(event)
+            if shut_down_corosync:
+                self._shut_down_corosync(event)
         self.processes.release(process)
 
     def alive(self, process: str) -> bool:

@@ -31,6 +31,9 @@ default = "nvme"
 
 [quirks]                      # known deviations of the real programs; all true by default (totem/config.py)
 token_copy_frees_messages = true
+recovery_counters_survive = true
+[pmxcfs_quirks]               # the same for pmxcfs
+rejoin_on_kept_handle = true
 
 [network]
 delay = "50us"
@@ -59,6 +62,7 @@ import msgspec
 from totemviz.corosync.conf import ConfError, CorosyncConf, load, parse
 from totemviz.corosync.quirks import Quirks
 from totemviz.corosync.wire import GROUP_NAME_MAX
+from totemviz.pmxcfs.process import Quirks as PmxcfsQuirks
 from totemviz.sim import saved_profiles
 from totemviz.sim.device import LOAD_KINDS
 from totemviz.sim.interventions import (
@@ -150,6 +154,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ha: HaSpec = HaSpec()
     disks: dict[str, str] = {}
     quirks: Quirks = Quirks()
+    pmxcfs_quirks: PmxcfsQuirks = PmxcfsQuirks()
     network: NetworkSpec = NetworkSpec()
     interventions: tuple[AnyIntervention, ...] = ()
 

@@ -274,6 +274,11 @@ class ClusterView:
             node.corosync_alive = True
             node.state, node.state_text, node.state_since_ns = "STARTING", "links are coming up", event.time_ns
 
+    def _pmxcfs_exited(self, event: Event, body: object) -> None:
+        node = self._node(event)
+        node.pmxcfs_alive = False
+        node.dcdb_mode = ""
+
     def _process_killed(self, event: Event, body: ev.ProcessKilled) -> None:
         node = self._node(event)
         if body.process not in ("corosync", "pmxcfs"):
@@ -281,8 +286,7 @@ class ClusterView:
         node.blocked_since_ns = node.fsync_since_ns = -1
         node.blocked_why, node.blocked_processes, node.waiting = "", (), 0
         if body.process == "pmxcfs":
-            node.pmxcfs_alive = False
-            node.dcdb_mode = ""
+            self._pmxcfs_exited(event, body)
             return
         node.corosync_alive = False
         node.client_queues, node.queue_level = {}, ""
@@ -418,6 +422,7 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     ev.DatagramQueued: ClusterView._datagram_queued,
     ev.ProcessStarted: ClusterView._process_started,
     ev.ProcessKilled: ClusterView._process_killed,
+    pmxcfs.PmxcfsExited: ClusterView._pmxcfs_exited,
     ev.ProcessBlocked: ClusterView._process_blocked,
     ev.ProcessResumed: ClusterView._process_resumed,
     ev.FsyncStarted: ClusterView._fsync_started,

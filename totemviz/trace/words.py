@@ -474,6 +474,11 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
         f"{body.operation} {body.path} waits at {node} for its place in order"
     ),
     pmxcfs.ChangeApplied: _applied,
+    pmxcfs.CorosyncConfWritten: lambda body, node, view: (
+        f"pmxcfs on {node} copies corosync.conf, version {body.version}, to /etc/corosync"
+    ),
+    pmxcfs.CorosyncReload: lambda body, node, view: f"pmxcfs on {node} has every corosync read its corosync.conf again",
+    pmxcfs.PmxcfsExited: lambda body, node, view: f"pmxcfs on {node} has left its groups and ended",
     pmxcfs.TreeLoaded: lambda body, node, view: (
         f"pmxcfs on {node} reads /etc/pve from its disk: version {body.version}"
     ),

@@ -35,13 +35,17 @@ class PowerCut(Intervention, frozen=True, kw_only=True, tag="power_cut"):
 
 
 class Restart(Intervention, frozen=True, kw_only=True, tag="restart"):
-    """Start whatever does not run on ``node``; boot it if it has no power."""
+    """Start whatever does not run on ``node``; boot it if it has no power.
+
+    ``local``: pmxcfs as ``pmxcfs -l``, without corosync and always writable (it must not run already).
+    """
 
     node: int
+    local: bool = False
 
     @property
     def text(self) -> str:  # noqa: D102
-        return f"start node {self.node} again"
+        return f"start node {self.node} again" + (" with pmxcfs in local mode" if self.local else "")
 
 
 class Leave(Intervention, frozen=True, kw_only=True, tag="leave"):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from totemviz.corosync.effects import ConfchgReason, CpgConfchg, DaemonExited, QuorumChanged
 from totemviz.corosync.votes import majority
+from totemviz.pmxcfs.effects import PmxcfsExited
 from totemviz.trace.checks.base import Handler, Invariant
 from totemviz.trace.checks.facts import Facts
 from totemviz.trace.events import Event, ProcessKilled
@@ -30,7 +31,12 @@ class ConfchgBalance(Invariant):
         self._members: dict[tuple[int, int], frozenset[_Process]] = {}
 
     def handlers(self) -> Mapping[type, Handler]:  # noqa: D102
-        return {CpgConfchg: self._confchg, ProcessKilled: self._gone, DaemonExited: self._gone}
+        return {
+            CpgConfchg: self._confchg,
+            ProcessKilled: self._gone,
+            DaemonExited: self._gone,
+            PmxcfsExited: self._gone,
+        }
 
     def _confchg(self, event: Event, body: CpgConfchg) -> None:
         members, left, joined = (
