@@ -144,7 +144,7 @@ class Host:
             self.world.scheduler.after(START_AFTER_NS, self.lrm.start, event)
 
     def boot(self, cause: int, *, local: bool | None = None) -> None:
-        """The host comes up, or what does not run on it is started: corosync, then pmxcfs (``local``: ``pmxcfs -l``)."""
+        """The host comes up, or what does not run on it starts: corosync, then pmxcfs (``local``: as ``pmxcfs -l``)."""
         self.powered = True
         self.start_corosync(cause)
         start = partial(self.start_pmxcfs, local=local)
