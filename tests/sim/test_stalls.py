@@ -11,10 +11,10 @@ from functools import cache
 import pytest
 
 from tests.sim.runs import found, run, seconds
-from totemviz.sim.interventions import Pause
+from totemviz.sim.interventions import Kill, Pause
 from totemviz.sim.threads import HostModel
 from totemviz.sim.world import EPOCH_S, World
-from totemviz.totem.effects import MembershipInstalled
+from totemviz.totem.effects import MembershipInstalled, StateEntered, TokenReceived
 from totemviz.trace import events as ev
 from totemviz.trace.logs import COROSYNC, log_lines
 
@@ -78,10 +78,94 @@ def test_five_seconds_give_a_new_ring_of_the_same_three() -> None:
 def test_ten_seconds_put_it_out_and_both_sides_are_left_and_joined() -> None:
     formed = [line for line in lines(10.0, "pve2") if line.startswith("A new membership")]
     assert formed[-1].endswith("Members joined: 1 3 left: 1 3")
-    order = lines(10.0, "pve2")
+
+
+@cache
+def after_token(behind_s: float, for_s: float) -> list[str]:
+    """What pve2 logs that is stopped ``behind_s`` after a token, from the stop on."""
+    probe = run(7, host_model=HostModel.MEASURED)
+    visit = next(event.time_ns for event, _ in found(probe.timeline, TokenReceived, node=2, after_s=6))
+    stop_s = visit / 1e9 + behind_s
+    world = run(30, Pause(at=seconds(stop_s), node=2, duration=seconds(for_s)), host_model=HostModel.MEASURED)
+    return [
+        line.log.text.strip()
+        for line in log_lines(world.timeline)
+        if line.process == COROSYNC and line.node == "pve2" and line.time_ns >= seconds(stop_s)
+    ]
+
+
+@pytest.mark.parametrize(("for_s", "age_ms"), [(3.5, 3572), (10.0, 10072)])
+def test_the_token_counts_as_late_if_another_datagram_came_before_it(for_s: float, age_ms: int) -> None:
+    """In the lab at 3.5 s: 3572 ms, so 72 ms behind a token; the next datagram was a merge detect."""
+    order = after_token(0.072, for_s)
+    assert NOT_SCHEDULED.fullmatch(order[0]), "the first thing it says"
+    assert order[1] == f"Token has not been received in {age_ms} ms"
+    assert (len(order) > 2 and order[2].startswith("A processor failed")) == (for_s > 3.65)
+
+
+@pytest.mark.parametrize("for_s", [2.9, 3.0])
+def test_a_token_that_waited_is_read_before_the_timers_that_would_miss_it(for_s: float) -> None:
+    """In the lab at 3 s: not a word about the token on the node that was stopped."""
+    order = after_token(0.3, for_s)
+    assert len(order) == 1
     assert NOT_SCHEDULED.fullmatch(order[0])
-    assert order[1].startswith("Token has not been received in ")
-    assert order[2].startswith("A processor failed, forming new configuration")
+
+
+# ------------------------------------------------------------------------------------------------- at the thresholds
+
+
+@pytest.mark.parametrize(("passed_ms", "said"), [(2919, False), (2920, False), (2921, True)])
+def test_threshold_of_the_scheduler_watch(passed_ms: int, said: bool) -> None:
+    """More than 80 % of the token timeout since the timer's last run."""
+    ran_s = LOADED_S + 5 * TICK_S
+    stop = Pause(at=seconds(ran_s + 0.5), node=2, duration=seconds(passed_ms / 1000 - 0.5))
+    world = run(ran_s + 4, stop, host_model=HostModel.MEASURED)
+    lines = [line.log.text for line in log_lines(world.timeline) if "was not scheduled" in line.log.text]
+    assert [f"for {passed_ms}.0000 ms" in line for line in lines] == [True] * said
+
+
+@pytest.mark.parametrize(("age_ms", "said"), [(2736, False), (2738, True)])
+def test_threshold_of_the_token_age_warning(age_ms: int, said: bool) -> None:
+    """75 % of the token timeout, 2737 ms of 3650, since pve1 had the token."""
+    probe = run(9, host_model=HostModel.MEASURED)
+    visit = next(event.time_ns for event, _ in found(probe.timeline, TokenReceived, node=1, after_s=6))
+    hops_s = 0.0001  # from pve2 over pve3 to pve1
+    wake_s = visit / 1e9 + age_ms / 1000 - hops_s
+    stop = Pause(at=seconds(visit / 1e9 + 0.01), node=2, duration=seconds(wake_s - visit / 1e9 - 0.01))
+    world = run(12, stop, host_model=HostModel.MEASURED)
+    lines = [line.log.text for line in log_lines(world.timeline) if line.node == "pve1" and line.time_ns >= visit]
+    assert ["Token has not been received in 2737 ms" in line for line in lines] == [True] * said
+
+
+def gathering(stopped_ms: int) -> list[str]:
+    """Pve3 dies; while pve1 and pve2 look for members, pve2 stops just behind a run of its pause timer."""
+    kill = Kill(at=seconds(5), node=3)
+    probe = run(12, kill, host_model=HostModel.MEASURED)
+    gather = next(e.time_ns for e, b in found(probe.timeline, StateEntered, node=2, after_s=6) if b.state == "GATHER")
+    installed = [e.time_ns for e, _ in found(probe.timeline, MembershipInstalled, node=2) if e.time_ns < gather][-1]
+    tick_ns = 730_000_000
+    tick = installed + -(-(gather + 100_000_000 - installed) // tick_ns) * tick_ns
+    stop = Pause(at=seconds(tick / 1e9 + 0.0001), node=2, duration=seconds(stopped_ms / 1000 - 0.0001))
+    world = run(12, kill, stop, host_model=HostModel.MEASURED)
+    return [
+        line.log.text
+        for line in log_lines(world.timeline)
+        if line.node == "pve2" and "Process pause detected" in line.log.text
+    ]
+
+
+@pytest.mark.parametrize(("stopped_ms", "said"), [(1825, False), (1827, True)])
+def test_threshold_of_the_pause_detector(stopped_ms: int, said: bool) -> None:
+    """More than half the token timeout, seen only when a join is the first datagram after the stop."""
+    assert [line.split(" for ")[1].split(",")[0] for line in gathering(stopped_ms)] == [f"{stopped_ms} ms"] * said
+
+
+def test_after_a_pause_the_joins_in_the_socket_are_thrown_away() -> None:
+    kill = Kill(at=seconds(5), node=3)
+    world = run(20, kill, Pause(at=seconds(9), node=2, duration=seconds(3)), host_model=HostModel.MEASURED)
+    flushed = [body for _, body in found(world.timeline, ev.DatagramDropped) if body.why == "flushed after a pause"]
+    assert len(flushed) > 10
+    assert {body.target for body in flushed} == {2}
 
 
 def test_the_watch_leaves_no_trace_while_all_is_well() -> None:

@@ -87,6 +87,7 @@ class Host:
             tt.Send: self._send,
             tt.SetTimer: self._set_timer,
             tt.CancelTimer: self._cancel_timer,
+            tt.FlushSocket: self._flush_socket,
             tt.TokenReceived: self._token_received,
             tt.StateEntered: self._state_entered,
             tt.MembershipInstalled: self._membership_installed,
@@ -250,11 +251,15 @@ class Host:
             if self.daemon is None:
                 return
             event = self.record(sent, ev.DatagramReceived(source, sent, TYPE_NAMES[data[3]]))
+            if self.ring is not None:
+                self.ring.datagrams_wait(len(thread.inbox) and self._waiting_datagrams(thread))
             self.carry_out(COROSYNC, self.daemon.receive(self.world.now_ns, data), event)
 
         thread = self.processes.threads[COROSYNC]
         if not thread.blocked:
             run()
+            if thread.due_timers:
+                self.processes.pass_ends(thread)
             return
 
         if self._waiting_datagrams(thread) >= SOCKET_DATAGRAMS:
@@ -268,7 +273,10 @@ class Host:
             if data[3] == ORF_TOKEN:
                 self.world.hinder_token(data, event)
 
-        thread.post(Job(COROSYNC, run, waits))
+        def lose(cause: int) -> None:
+            self.world.lost(source, self.nodeid, sent, data, "flushed after a pause", cause)
+
+        thread.post(Job(COROSYNC, run, waits, lose))
 
     @staticmethod
     def _waiting_datagrams(thread: Thread) -> int:
@@ -340,6 +348,15 @@ class Host:
 
     def _cancel_timer(self, process: str, effect: tt.CancelTimer, cause: int) -> int:
         self.processes.timers.cancel(process, effect.timer)
+        return -1
+
+    def _flush_socket(self, process: str, effect: tt.FlushSocket, cause: int) -> int:
+        """What waited while the process did not run is old: thrown away unread."""
+        thread = self.processes.threads[COROSYNC]
+        for job in thread.inbox:
+            if job.lose is not None:
+                job.lose(cause)
+        thread.inbox = deque(job for job in thread.inbox if job.lose is None)
         return -1
 
     def _token_received(self, process: str, body: tt.TokenReceived, cause: int) -> int:

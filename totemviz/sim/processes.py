@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from totemviz.corosync.ipc import FLUSH_TIMER
 from totemviz.pmxcfs.machine import Pmxcfs
+from totemviz.sim.main_loop import IPC_LEVELS, LoopLevel, MainLoop
 from totemviz.sim.threads import COROSYNC, NOTICEABLE_BLOCK_NS, PMXCFS, QUIET_TIMERS, HostModel, Job, Thread, Timers
 from totemviz.totem import effects as tt
 from totemviz.trace import events as ev
@@ -26,6 +28,9 @@ class Processes:
         self._world = host.world
         self.threads = {process: thread for thread in map(Thread, model.threads) for process in thread.processes}
         self.timers = Timers(self._world.scheduler.at, self._timer_due)
+        # the one loop of the article model is nobody's real loop
+        measured = model is HostModel.MEASURED
+        self._loop = MainLoop(self.threads[COROSYNC], self._expire) if measured else None
 
     def add(self, process: str) -> None:
         """A program has started: a thread of its own."""
@@ -53,6 +58,8 @@ class Processes:
         thread.inbox = deque(job for job in thread.inbox if job.process != process)
         thread.due_timers = [due for due in thread.due_timers if due[0] != process]
         thread.rest = deque(item for item in thread.rest if item[0] != process)
+        if self._loop is not None:
+            self._loop.forget(process)
 
     def release(self, process: str) -> None:
         """A thread on which nobody lives any more waits for nothing."""
@@ -72,10 +79,21 @@ class Processes:
 
     def _timer_due(self, process: str, timer: str) -> None:
         thread = self.threads[process]
-        if thread.blocked:
+        if thread.blocked or (timer != FLUSH_TIMER and self._flush_waits(process)):
             thread.due_timers.append((process, timer))
-        else:
-            self._expire(process, timer)
+            return
+        self._expire(process, timer)
+        self.pass_ends(thread)
+
+    def _flush_waits(self, process: str) -> bool:
+        """Does corosync's loop have a backlog to flush? Then it sleeps up to 50 ms without minding timers."""
+        daemon = self._host.daemon
+        return process == COROSYNC and daemon is not None and daemon.ipc.flush_waits
+
+    def pass_ends(self, thread: Thread) -> None:
+        """The next pass of a main loop begins with the timers that came due while it did not look at them."""
+        while thread.due_timers and not thread.blocked:
+            self._expire(*thread.due_timers.pop(0))
 
     def _expire(self, process: str, timer: str) -> None:
         now_ns = self._world.now_ns
@@ -129,7 +147,7 @@ class Processes:
             if done is not None and life in (-1, self._host.pmxcfs_life) and self._host.alive(process):
                 done()
             if not thread.paused:
-                self._resume(thread)
+                self._resume(thread, slept=False)
 
         return over
 
@@ -159,22 +177,28 @@ class Processes:
             if boot == self._host.boots:
                 thread.paused = False
                 if thread.wait is None:  # else it still waits in the kernel
-                    self._resume(thread)
+                    self._resume(thread, slept=True)
 
         self._world.scheduler.after(duration_ns, resume)
 
-    def _resume(self, thread: Thread) -> None:
-        """Go on: first what was interrupted, then timers that came due (libqb looks at them first), then inputs."""
+    def _resume(self, thread: Thread, *, slept: bool) -> None:
+        """Go on: first with what was interrupted, then with what waits; ``slept``: it was waiting for input before."""
         thread.blocked = False
+        loop = self._loop if COROSYNC in thread.processes else None
         if thread.announced_event >= 0:
             unread = sum(map(self._host.local_ipc.waiting, thread.processes))
-            waiting = len(thread.inbox) + len(thread.due_timers) + unread
+            waiting = len(thread.inbox) + len(thread.due_timers) + unread + (len(loop) if loop is not None else 0)
             blocked_ns = self._world.now_ns - thread.blocked_since_ns
             self._host.record(thread.announced_event, ev.ProcessResumed(thread.processes, blocked_ns, waiting))
             thread.announced_event = -1
+        slept = slept and not thread.rest
         while thread.rest and not thread.blocked:
             self._host.carry_on(*thread.rest.popleft())
-        while thread.due_timers and not thread.blocked:
-            self._expire(*thread.due_timers.pop(0))
+        if loop is not None:
+            daemon = self._host.daemon
+            level = IPC_LEVELS[daemon.ipc.flow.level] if daemon is not None else LoopLevel.MED
+            loop.catch_up(level, slept=slept)
+            return
+        self.pass_ends(thread)
         while thread.inbox and not thread.blocked:
             thread.inbox.popleft().run()

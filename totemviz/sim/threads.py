@@ -48,14 +48,25 @@ class HostModel(StrEnum):
 
 
 class Job:
-    """An input to a process: ``run`` handles it, ``waits`` records that it has to wait for a blocked thread."""
+    """An input to a process: ``run`` handles it.
 
-    __slots__ = ("process", "run", "waits")
+    A datagram has two more ends: ``waits`` records that it has to wait for a blocked thread, ``lose`` that it is thrown
+    away unread, because of an event.
+    """
 
-    def __init__(self, process: str, run: Callable[[], None], waits: Callable[[], None] | None = None) -> None:
+    __slots__ = ("lose", "process", "run", "waits")
+
+    def __init__(
+        self,
+        process: str,
+        run: Callable[[], None],
+        waits: Callable[[], None] | None = None,
+        lose: Callable[[int], None] | None = None,
+    ) -> None:
         self.process = process
         self.run = run
         self.waits = waits
+        self.lose = lose
 
 
 class Thread:

@@ -112,6 +112,10 @@ class StoreRingId(msgspec.Struct, frozen=True, gc=False):
     seq: int
 
 
+class FlushSocket(msgspec.Struct, frozen=True, gc=False):
+    """Read all datagrams that wait in the socket and throw them away (``totemsrp.c: pause_flush``)."""
+
+
 class Log(msgspec.Struct, frozen=True, gc=False, tag="log"):
     """One line of a daemon's log, without time, host and pid. ``subsystem`` is corosync's tag or pmxcfs' domain."""
 
@@ -240,7 +244,9 @@ class PacketDelivered(msgspec.Struct, frozen=True, gc=False, tag="packet_deliver
     checksum: int
 
 
-Effect: TypeAlias = Send | SetTimer | CancelTimer | Deliver | ConfigurationChange | TokenSent | StoreRingId | Log
+Effect: TypeAlias = (
+    Send | SetTimer | CancelTimer | Deliver | ConfigurationChange | TokenSent | StoreRingId | FlushSocket | Log
+)
 
 Observation: TypeAlias = (
     TokenReceived

@@ -61,6 +61,7 @@ class Instance:
         self.failed_to_recv = False
         self.continuous_gather = 0
         self.pause_timestamp_ns = 0
+        self.datagrams_waiting = 0  # in the socket, behind the one that is handled; the world says so
 
         # ordering
         self.aru = self.high_seq_received = self.high_delivered = config.seqno_start_msg

@@ -35,6 +35,10 @@ class Ring:
         node.out.append(SetTimer(TotemTimer.STARTUP, STARTUP_DELAY_MS * MS))
         return self._end()
 
+    def datagrams_wait(self, count: int) -> None:
+        """So many datagrams wait in the socket behind the next one; matters only after a pause."""
+        self.instance.datagrams_waiting = count
+
     def receive(self, now_ns: int, datagram: bytes) -> list[Output]:
         """A datagram arrived, from another node or from this node's own multicast.
 
