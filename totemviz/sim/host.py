@@ -106,8 +106,10 @@ class Host:
         if self.daemon is not None or not self.powered:
             return
         self.ring = Ring(self.nodeid, self.world.conf.totem, self._stored(self.ring_id_file))
+        loses_packets = self.world.conf.totem.quirks.throw_away_loses_packets
+        packets = Reassembler(throw_away_loses_packets=loses_packets)
         epoch_ms, tracked_votes = self.world.epoch_s * 1000, self._stored(EV_TRACKING_FILE)
-        self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, Reassembler(), epoch_ms, tracked_votes)
+        self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, packets, epoch_ms, tracked_votes)
         event = self.record(cause, ev.ProcessStarted(COROSYNC, self.next_pid()))
         self.carry_out(COROSYNC, self.daemon.start(self.world.now_ns), event)
 

@@ -85,6 +85,32 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory (``message_handler_token_hold_cancel``, ``deliver_messages_from_recovery_to_regular``): what a node of the
     other byte order made never matches, so it cannot end a hold, and its lost messages are not recovered."""
 
+    failing_node_expels_itself: bool = True
+    """A node that gets tokens but never the message it lacks puts *itself* into its failed list and forms a ring of its
+    own (``message_handler_orf_token``: FAILED TO RECEIVE). Off: as in the paper, the others give up on it."""
+
+    idle_token_is_held: bool = True
+    """The representative of an idle ring keeps the token for ``hold`` ms per rotation. Off: as in the paper, the token
+    turns at full speed for ever."""
+
+    hold_timer_outlives_cancel: bool = True
+    """A hold cancel releases the token but leaves the hold timer running, which may send it once more
+    (``message_handler_token_hold_cancel``)."""
+
+    ring_seq_one_on_at_start: bool = True
+    """A starting node adds 1 to the ring seq of its file, so that its first ring is like none it had before
+    (``main_iface_change_fn``). Off: it begins with the stored number, as in the paper."""
+
+    safe_is_agreed: bool = True
+    """``guarantee`` travels in every message and nobody reads it: a *safe* message is delivered like any other, as soon
+    as it is contiguous (``messages_deliver_to_app``). Off: as in the paper, only when all members are known to have it,
+    on two visits of the token."""
+
+    throw_away_loses_packets: bool = True
+    """A packet that continues an unknown message is dropped as a whole, and so are those up to the one that ends it:
+    complete messages in them are lost on this node (``totempg.c: totempg_deliver_fn``). Off: only the message whose
+    beginning is missing."""
+
 
 class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Effective configuration of one node's ring machine. Build it with :meth:`derive`.

@@ -67,6 +67,8 @@ class Instance:
         self.aru = self.high_seq_received = self.high_delivered = config.seqno_start_msg
         self.last_released = 0
         self.last_aru = 0
+        self.safe_up_to = config.seqno_start_msg
+        """Seq up to which all members have everything (read only without the quirk ``safe_is_agreed``)."""
         self.aru_count = 0
         self.regular = SortQueue(config.seqno_start_msg)
         self.recovery = SortQueue(config.seqno_start_msg)

@@ -9,7 +9,7 @@ from totemviz.totem.instance import Instance
 from totemviz.totem.queues import Slot
 from totemviz.totem.seq import U32, lt
 from totemviz.totem.states import State
-from totemviz.totem.wire import ENCAPSULATED, Mcast
+from totemviz.totem.wire import ENCAPSULATED, SAFE, Mcast
 
 
 def store(node: Instance, mcast: Mcast, datagram: bytes) -> None:
@@ -52,6 +52,8 @@ def deliver(node: Instance, end: int, *, skip_holes: bool = False) -> None:
                 break
             node.high_delivered = seq
             continue
+        if slot.mcast.guarantee == SAFE and _must_wait(node, seq):
+            break
         node.high_delivered = seq
         mcast = slot.mcast
         if skip_holes and mcast.system_from not in node.deliver_members:
@@ -59,6 +61,12 @@ def deliver(node: Instance, end: int, *, skip_holes: bool = False) -> None:
         payload = mcast.payload
         node.out.append(PacketDelivered(mcast.ring_id, seq, mcast.nodeid, len(payload), crc32(payload)))
         node.out.append(Deliver(mcast.ring_id, seq, mcast.nodeid, payload, not mcast.little))
+
+
+def _must_wait(node: Instance, seq: int) -> bool:
+    """Whether a safe message of a running ring is not known to be everywhere yet. Corosync does not ask."""
+    running = node.state is State.OPERATIONAL
+    return running and not node.config.quirks.safe_is_agreed and lt(node.safe_up_to, seq)
 
 
 def free(node: Instance, token_aru: int) -> int:

@@ -157,8 +157,10 @@ class _Assembly:
 class Reassembler:
     """The receiving half of totempg (``totempg.c: totempg_deliver_fn``; sheet §7.3)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, throw_away_loses_packets: bool = True) -> None:
+        """``throw_away_loses_packets``: the quirk of that name (``config.Quirks``)."""
         self.waiting_trans_ack = True
+        self._loses_packets = throw_away_loses_packets
         self._assemblies: tuple[dict[int, _Assembly], dict[int, _Assembly]] = ({}, {})
 
     def receive(self, source: int, payload: bytes, swapped: bool = False) -> list[bytes]:
@@ -185,7 +187,9 @@ class Reassembler:
             assembly.last_fragment = packet.fragmented
             delivered = [assembly.data + complete[0], *complete[1:]] if complete else []
         else:
-            assembly.throw_away = True
+            assembly.throw_away = self._loses_packets
+            if not self._loses_packets:
+                delivered = _without_unknown_beginning(assembly, packet, complete)
         if not packet.fragmented:
             del assemblies[source]
         elif len(packet.pieces) > 1:
@@ -199,3 +203,11 @@ class Reassembler:
         for assemblies in self._assemblies:
             for source in left:
                 assemblies.pop(source, None)
+
+
+def _without_unknown_beginning(assembly: _Assembly, packet: Packet, complete: Sequence[bytes]) -> list[bytes]:
+    """What a packet holds beside the end of a message whose beginning never came (not what corosync does)."""
+    goes_on = packet.continuation and len(packet.pieces) == 1  # the packet is nothing but the middle of that message
+    assembly.last_fragment = -1 if goes_on else packet.fragmented
+    assembly.data = b""
+    return list(complete[1:] if packet.continuation else complete)

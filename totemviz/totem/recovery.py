@@ -147,7 +147,7 @@ def enter_operational(node: Instance) -> None:
     node.out.append(ConfigurationChange(False, node.ring_id, node.new_members, (), joined))
 
     node.regular.copy_from(node.recovery)
-    node.last_aru = node.config.seqno_start_msg
+    node.last_aru = node.safe_up_to = node.config.seqno_start_msg
     node.proc = list(node.new_members)
     node.failed = []
     _forget_recovery_traffic(node)

@@ -201,7 +201,8 @@ def _heartbeat(node: Instance) -> None:
 
 def _startup(node: Instance) -> None:
     """All links reported: load the ring id, one step on so that it cannot be used twice, and gather."""
-    node.ring_id = RingId(node.nodeid, node.ring_id.seq + 1)
+    step = 1 if node.config.quirks.ring_seq_one_on_at_start else 0
+    node.ring_id = RingId(node.nodeid, node.ring_id.seq + step)
     node.token_ring_id_seq = node.ring_id.seq
     node.log(Level.DEBUG, f"Created or loaded sequence id {node.ring_id} for this ring.")
     membership.enter_gather(node, Gather.INTERFACE_CHANGE)

@@ -44,6 +44,8 @@ def visit(node: Instance, token: Token) -> None:
     limit = node.config.seqno_unchanged_const
     is_rep = node.is_rep
     node.token_held = node.seq_unchanged > limit if is_rep else node.seq_unchanged >= limit  # 4
+    if not node.config.quirks.idle_token_is_held:
+        node.token_held = False
     hold = is_rep and node.token_held
 
     if node.state is State.COMMIT:  # 5
@@ -64,6 +66,7 @@ def visit(node: Instance, token: Token) -> None:
     _flush_packer(node)  # 8
     previous_aru = node.last_aru  # 9
     node.last_aru = token.aru
+    node.safe_up_to = token.aru if lt(token.aru, previous_aru) else previous_aru
     node.out.append(
         fx.TokenReceived(
             token.ring_id,
@@ -144,8 +147,12 @@ def hold_cancelled(node: Instance, message: HoldCancel) -> None:
     if foreign_order or message.ring_id != node.ring_id:
         return
     node.seq_unchanged = 0
-    if node.is_rep:
-        retransmit(node, "hold cancelled")
+    if not node.is_rep:
+        return
+    if node.hold_running and not node.config.quirks.hold_timer_outlives_cancel:
+        node.hold_running = False
+        node.cancel_timer(TotemTimer.HOLD_RETRANSMIT)
+    retransmit(node, "hold cancelled")
 
 
 def retransmit(node: Instance, reason: str = "retransmit timeout") -> None:
@@ -300,7 +307,7 @@ def _flow_control(node: Instance, token: Token, sent: int) -> None:
 
 
 def _update_aru(node: Instance, token: Token, previous_aru: int) -> bool:
-    """Steps 16-18; False if this node gives up on itself (FAILED TO RECEIVE)."""
+    """Steps 16-18; False if this node gives up on the one that holds the aru down: itself (FAILED TO RECEIVE)."""
     if lt(node.aru, token.aru) or token.aru_addr in (node.nodeid, 0):
         token.aru = node.aru
         token.aru_addr = 0 if token.aru == token.seq else node.nodeid
@@ -308,10 +315,11 @@ def _update_aru(node: Instance, token: Token, previous_aru: int) -> bool:
         node.aru_count += 1
     else:
         node.aru_count = 0
-    if node.aru_count > node.config.fail_recv_const and token.aru_addr == node.nodeid:
+    lags_here = token.aru_addr == node.nodeid
+    if node.aru_count > node.config.fail_recv_const and lags_here is node.config.quirks.failing_node_expels_itself:
         node.log(Level.ERROR, "FAILED TO RECEIVE")
-        node.failed_to_recv = True
-        membership.give_up_on(node, [node.nodeid])
+        node.failed_to_recv = lags_here
+        membership.give_up_on(node, [token.aru_addr])
         membership.enter_gather(node, Gather.FAILED_TO_RECEIVE)
         return False
     return True

@@ -21,6 +21,7 @@ ORF_TOKEN, MCAST, MERGE_DETECT, JOIN, COMMIT_TOKEN, HOLD_CANCEL = range(6)
 TYPE_NAMES = ("orf_token", "mcast", "memb_merge_detect", "memb_join", "memb_commit_token", "token_hold_cancel")
 
 NOT_ENCAPSULATED, ENCAPSULATED, ORDINARY = 0, 1, 2
+AGREED, SAFE = 0, 1  # guarantee
 
 
 class WireError(ValueError):

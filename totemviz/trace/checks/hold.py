@@ -21,6 +21,7 @@ class _Idle:
         self.believes_held = False
         self.served_retransmit = False
         self.held_since_ns = -1
+        self.timed = True
         self.must_release: Event | None = None
 
 
@@ -66,6 +67,8 @@ class Hold(Invariant):
             return
         if body.kind == "orf_token" and node.state in ("OPERATIONAL", "RECOVERY"):
             seq = token_seq_of(data)
+            if seq != idle.last_seq:
+                idle.timed = False  # whatever token it is, the hold timer stops: the retransmit timer ends this hold
             idle.unchanged = idle.unchanged + 1 if seq == idle.last_seq else 0
             idle.last_seq = seq
             limit = self.facts.limits["seqno_unchanged_const"]
@@ -96,6 +99,7 @@ class Hold(Invariant):
         if idle.held_since_ns >= 0:
             self._over(event, idle)
         idle.held_since_ns = event.time_ns if body.held else -1
+        idle.timed = True
 
     def _token_released(self, event: Event, body: TokenReleased) -> None:
         idle = self._node(event)
@@ -113,7 +117,7 @@ class Hold(Invariant):
         hold_ns = self.facts.timeouts_ms.get("hold", 0) * MS
         held_ns = event.time_ns - idle.held_since_ns
         stopped = self.facts.resumed_ns.get(event.node, -1) >= idle.held_since_ns
-        if hold_ns and held_ns > hold_ns + SLACK_NS and not stopped:
+        if idle.timed and hold_ns and held_ns > hold_ns + SLACK_NS and not stopped:
             self.fail(event, f"has held the token for {held_ns / MS:g} ms")
 
     def _state_entered(self, event: Event, body: StateEntered) -> None:
