@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.lessons.learner import Learner
-from totemviz.lessons.progress import FILE_NAME, Progress, state_dir
+from totemviz.lessons.progress import FILE_NAME, Progress
+from totemviz.sim.folders import state_folder
 
 
 @pytest.mark.parametrize("index", [0, 1, 3, 5, 8])
@@ -65,9 +66,9 @@ def test_broken_file_is_set_aside(tmp_path: Path) -> None:
 
 def test_folder_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOTEMVIZ_STATE_DIR", str(tmp_path / "state"))
-    assert state_dir() == tmp_path / "state"
+    assert state_folder() == tmp_path / "state"
     learner = Learner()
     Progress().note(learner.run)
     assert (tmp_path / "state" / FILE_NAME).is_file()
     monkeypatch.delenv("TOTEMVIZ_STATE_DIR")
-    assert state_dir().name == "totemviz"
+    assert state_folder().name == "totemviz"

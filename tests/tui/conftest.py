@@ -6,6 +6,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from tests.tui.picture import picture
 from tests.tui.synthetic import Playable, Session, domino, recording
 from totemviz.tui.app import Cockpit
+from totemviz.tui.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -33,16 +34,17 @@ def snap_compare(snapshot):
     return compare
 
 
+def cockpit_at(mark: str | int = "held", kind: str = "domino", settings: Settings | None = None) -> Cockpit:
+    """A cockpit on the hand-made run, at one of its marks."""
+    story = domino() if kind == "domino" else recording()
+    session = Playable(story.timeline) if kind == "domino" else Session(story.timeline)
+    session.cursor.move_to(story.marks[mark] if isinstance(mark, str) else mark)
+    app = Cockpit(session, settings=settings)
+    app.animation_level = "none"
+    return app
+
+
 @pytest.fixture
 def open_at():
-    """A cockpit on the hand-made run, at one of its marks."""
-
-    def build(mark: str | int = "held", kind: str = "domino") -> Cockpit:
-        story = domino() if kind == "domino" else recording()
-        session = Playable(story.timeline) if kind == "domino" else Session(story.timeline)
-        session.cursor.move_to(story.marks[mark] if isinstance(mark, str) else mark)
-        app = Cockpit(session)
-        app.animation_level = "none"
-        return app
-
-    return build
+    """``cockpit_at``, for pictures."""
+    return cockpit_at

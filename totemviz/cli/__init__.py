@@ -13,6 +13,7 @@ import click
 from totemviz import __version__
 from totemviz.cli.common import BAD_INPUT, INTERRUPTED, BadInput
 from totemviz.cli.conf import conf
+from totemviz.cli.config import config
 from totemviz.cli.disk import disk
 from totemviz.cli.lesson import lesson
 from totemviz.cli.replay import replay
@@ -32,7 +33,7 @@ def cli(context: click.Context) -> None:
         context.invoke(run)
 
 
-for command in (run, conf, replay, shadow, disk, lesson):
+for command in (run, conf, replay, shadow, disk, lesson, config):
     cli.add_command(command)
 
 

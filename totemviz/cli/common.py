@@ -82,6 +82,7 @@ def readable_errors() -> Iterator[None]:
     from totemviz.trace.recorded_services import NothingToExportError
     from totemviz.trace.shadow_record import NothingToShadow
     from totemviz.trace.timeline import TimelineError
+    from totemviz.tui.settings import SettingsError
 
     try:
         yield
@@ -93,6 +94,7 @@ def readable_errors() -> Iterator[None]:
         NothingToShadow,
         NothingToExportError,
         ProfileError,
+        SettingsError,
     ) as error:
         raise BadInput(str(error)) from None
     except BrokenPipeError:

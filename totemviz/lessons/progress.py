@@ -1,13 +1,12 @@
-"""What is kept of lessons between two sittings: one JSON file in the user's data folder.
+"""What is kept of lessons between two sittings: one JSON file in ``folders.state_folder``.
 
 Besides the steps done it keeps the run itself, as a scenario with its interventions and the position of the cursor: a
-run is deterministic, so that is the same cluster at the same event. ``TOTEMVIZ_STATE_DIR`` names another folder. A file
-that cannot be read is set aside, never overwritten.
+run is deterministic, so that is the same cluster at the same event. A file that cannot be read is set aside, never
+overwritten.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ from totemviz.corosync.conf import ConfError
 from totemviz.lessons.format import Lesson
 from totemviz.lessons.gated import GatedSimulation
 from totemviz.lessons.run import LessonRun
+from totemviz.sim.folders import state_folder, write_whole
 from totemviz.sim.scenario import ScenarioError, check, dump_scenario, parse_scenario
 from totemviz.sim.session import Simulation
 
@@ -41,7 +41,7 @@ class Progress:
     """The records by lesson name. ``warning`` is one line if the file could not be read."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.path = (folder or state_dir()) / FILE_NAME
+        self.path = (folder or state_folder()) / FILE_NAME
         self.warning = ""
         self.records: dict[str, Record] = {}
         try:
@@ -63,10 +63,7 @@ class Progress:
         scenario = dump_scenario(session.saved()) if isinstance(session, Simulation) else ""
         record = Record(run.index, len(run.lesson.steps), run.answers, scenario, session.cursor.position)
         self.records = {**self.records, run.lesson.name: record}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(self.records)))
-        partial.replace(self.path)
+        write_whole(self.path, msgspec.json.format(msgspec.json.encode(self.records)).decode())
 
     def forget(self, name: str) -> None:
         """Start a lesson afresh next time."""
@@ -85,15 +82,6 @@ class Progress:
         while (aside := self.path.with_name(f"{FILE_NAME}.broken-{number}")).exists():
             number += 1
         return self.path.rename(aside)
-
-
-def state_dir() -> Path:
-    """Where things are kept between two sittings."""
-    if folder := os.environ.get("TOTEMVIZ_STATE_DIR"):
-        return Path(folder)
-    import platformdirs  # noqa: PLC0415
-
-    return Path(platformdirs.user_data_dir("totemviz", appauthor=False))
 
 
 def _resumed(lesson: Lesson, record: Record) -> LessonRun | None:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from pathlib import Path
 
 import msgspec
 
+from totemviz.sim.folders import state_folder, write_whole
 from totemviz.sim.profiles import PROFILES, DiskProfile
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
@@ -23,12 +23,7 @@ class ProfileError(ValueError):
 
 def folder() -> Path:
     """Where measured profiles are kept."""
-    state = os.environ.get("TOTEMVIZ_STATE_DIR")
-    if not state:
-        import platformdirs  # noqa: PLC0415
-
-        state = platformdirs.user_data_dir("totemviz", appauthor=False)
-    return Path(state) / "disks"
+    return state_folder() / "disks"
 
 
 def save(profile: DiskProfile) -> Path:
@@ -37,10 +32,7 @@ def save(profile: DiskProfile) -> Path:
 
     check_name(profile.name)
     path = folder() / f"{profile.name}.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(tomlkit.dumps(msgspec.to_builtins(profile)), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, tomlkit.dumps(msgspec.to_builtins(profile)))
     return path
 
 

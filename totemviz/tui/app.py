@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
 
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
+from textual.css.scalar import Scalar
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
@@ -25,19 +26,20 @@ from totemviz.tui.dialogs import Dialog, FaultMenu, WriteDialog
 from totemviz.tui.eventlist import EventList, matcher
 from totemviz.tui.footer import KeyFooter
 from totemviz.tui.header import HeaderLine, Headline, speed_text
-from totemviz.tui.help import HelpScreen
-from totemviz.tui.keys import KEY_BY_ID, KEYS, bindings
+from totemviz.tui.keys import bindings
+from totemviz.tui.manners import Manners
+from totemviz.tui.maximised import ALONE, restore
 from totemviz.tui.moment import Moment
 from totemviz.tui.nodes import NodesPanel
 from totemviz.tui.panel import Panel
 from totemviz.tui.player import FRAMES_PER_SECOND, Player, time_of
 from totemviz.tui.ring import RingPanel
 from totemviz.tui.scrubber import Scrubber
+from totemviz.tui.settings import Settings, load_settings
 from totemviz.tui.spacetime import SpaceTime
 from totemviz.tui.stages import StagesPanel
 from totemviz.tui.strip import RingStrip
 from totemviz.tui.tabs import ELSEWHERE_WHEN_WIDE, FIRST, TabBar, Tabs
-from totemviz.tui.theme import DARK, THEMES
 from totemviz.tui.why import WhyPanel
 from totemviz.tui.writes import WritesPanel
 
@@ -51,7 +53,7 @@ STEPS = {
 STEP_WORDS = {Step.HOP: "token hop", Step.MEMBERSHIP: "new ring", Step.STAGE: "stage of a token visit"}
 
 
-class Cockpit(App[None]):
+class Cockpit(Manners):
     """One session on one screen. ``lesson`` is a widget that docks at the right; if it has ``show``, it follows."""
 
     CSS_PATH = "cockpit.tcss"
@@ -61,25 +63,18 @@ class Cockpit(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-middle"), (50, "-tall")]  # noqa: RUF012
     AUTO_FOCUS = None
 
-    def __init__(self, session: Session, lesson: Widget | None = None) -> None:
-        super().__init__()
+    def __init__(self, session: Session, lesson: Widget | None = None, settings: Settings | None = None) -> None:
+        super().__init__(settings if settings is not None else Settings())
         self.session = session
         self.lesson = lesson
         self.chosen = 0
         self.notice = ""
-        self.player = Player(time.monotonic)
+        self.player = Player(time.monotonic, self.settings.speed)
         self._frames: Timer | None = None
         self._panels: list[Panel] = []
         self._base: Screen[object] | None = None
         self._now_ns = 0
         self._quiet = True
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = DARK.name
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """What Textual's own themes do not know."""
-        return {"frame": "#5a6472", "frame-title": "#9aa5b3"}
 
     # ------------------------------------------------------------------------------------------------------- layout
 
@@ -103,7 +98,7 @@ class Cockpit(App[None]):
                 if self.lesson is not None:
                     yield self.lesson
         yield Scrubber(id="scrubber")
-        yield KeyFooter(id="footer")
+        yield KeyFooter(self.keys, id="footer")
 
     def on_mount(self) -> None:
         """Everything is there: draw for the first time."""
@@ -121,8 +116,9 @@ class Cockpit(App[None]):
         if nodes is not None:
             compact = any(self._base.has_class(name) for name in ("-narrow", "-short")) if self._base else False
             height = min(rows, 6) if compact else min(rows, 13) + 2
-            if nodes.styles.height is None or nodes.styles.height.value != height:
-                nodes.styles.height = height
+            wanted = Scalar.parse("1fr") if nodes.has_class(ALONE) else Scalar.from_number(height)
+            if nodes.styles.height != wanted:
+                nodes.styles.height = wanted
         moment = Moment(
             self.session,
             max(self._now_ns, view.time_ns),
@@ -209,7 +205,7 @@ class Cockpit(App[None]):
             self.refresh_panels()
             return
         if not self.session.can_intervene and self.session.cursor.at_end:
-            self._say("This is the end of the recording; home goes back to its begin.")
+            self.say("This is the end of the recording; home goes back to its begin.")
             return
         self.notice = ""
         self.player.start(max(self._now_ns, time_of(self.session)))
@@ -237,7 +233,7 @@ class Cockpit(App[None]):
     def action_speed(self, steps: int) -> None:
         """Faster or slower."""
         self.player.change_speed(steps)
-        self._say(f"{speed_text(self.player.speed)}: that many virtual seconds pass in a second while it runs.")
+        self.say(f"{speed_text(self.player.speed)}: that many virtual seconds pass in a second while it runs.")
 
     def on_panel_event_chosen(self, message: Panel.EventChosen) -> None:
         """Go to an event that was clicked or entered."""
@@ -251,7 +247,7 @@ class Cockpit(App[None]):
 
     # ----------------------------------------------------------------------------------------------------- commands
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """One line to the user, until the next step."""
         self.notice = text
         self.refresh_panels()
@@ -265,7 +261,7 @@ class Cockpit(App[None]):
         try:
             self.session.intervene(intervention)
         except (RuntimeError, ValueError) as error:
-            self._say(f"That cannot be done: {error}.")
+            self.say(f"That cannot be done: {error}.")
             return
         if self.player.playing:
             self.player.start(time_of(self.session))
@@ -274,7 +270,7 @@ class Cockpit(App[None]):
 
     def _ask(self, dialog: Dialog) -> None:
         if not self.session.can_intervene:
-            self._say("This is a recording: nothing in it can be changed.")
+            self.say("This is a recording: nothing in it can be changed.")
         else:
             self.push_screen(dialog, self.do)
 
@@ -290,7 +286,7 @@ class Cockpit(App[None]):
         """The same run under the other host model, up to the same time."""
         session = self.session
         if not isinstance(session, Simulation):
-            self._say("The host model belongs to a simulation; this is a recording.")
+            self.say("The host model belongs to a simulation; this is a recording.")
             return
         now = session.scenario.host_model
         other = HostModel.MEASURED if now is HostModel.ARTICLE else HostModel.ARTICLE
@@ -305,6 +301,15 @@ class Cockpit(App[None]):
         self._arrived(quiet=True, notice=f"Now the {other.value} model: {words[other]}. The same run, the same time.")
 
     # --------------------------------------------------------------------------------------------------------- look
+
+    def action_maximise(self) -> None:
+        """The focused panel as large as possible, or everything again."""
+        super().action_maximise()
+        self.refresh_panels()
+
+    def default_panel(self) -> Widget:
+        """The open page."""
+        return self.base.query_one(f"#page-{self.base.query_one(Tabs).page}")
 
     def known_nodes(self) -> list[NodeView]:
         """All nodes at the cursor, by node id."""
@@ -374,35 +379,25 @@ class Cockpit(App[None]):
         self._filter("")
         self.chosen = 0
         self.notice = ""
+        restore(self.base)
         self.screen.set_focus(None)
         self.refresh_panels()
-
-    def action_theme(self) -> None:
-        """The next of our themes."""
-        names = [theme.name for theme in THEMES]
-        at = names.index(self.theme) if self.theme in names else -1
-        self.theme = names[(at + 1) % len(names)]
-        self._say(f"Theme: {self.theme}. {KEY_BY_ID['palette'].shown} has them all by name.")
 
     def action_lesson(self) -> None:
         """Show or hide the lesson."""
         if self.lesson is None:
-            self._say("No lesson is open; start one with: totemviz lesson")
+            self.say("No lesson is open; start one with: totemviz lesson")
             return
         if self._base is not None:
             self._base.toggle_class("-lesson")
 
-    def action_help(self) -> None:
-        """All keys."""
-        self.push_screen(HelpScreen())
-
     def on_key_footer_pressed(self, message: KeyFooter.Pressed) -> None:
         """A click on the footer."""
-        self.call_later(self.run_action, KEY_BY_ID[message.key_id].action)
+        self.call_later(self.run_action, self.keys[message.key_id].action)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette holds everything."""
-        for key in KEYS:
+        for key in self.keys.values():
             if key.id == "palette" or (key.needs_world and not self.session.can_intervene):
                 continue
             yield SystemCommand(key.help, f"key {key.shown}", partial(self.call_later, self.run_action, key.action))
@@ -410,21 +405,20 @@ class Cockpit(App[None]):
             for words, intervention in fault_commands(self.known_nodes()):
                 yield SystemCommand(words, "now, at the cursor", partial(self.do, intervention))
         yield SystemCommand("theme by name", "all themes", self.action_change_theme)
-        yield SystemCommand("screenshot", "save the screen as SVG", self.picture)
-
-    def picture(self) -> None:
-        """Wait until the palette is gone."""
-        self.set_timer(0.2, self.deliver_screenshot)
 
 
 def framed(panel: Panel) -> Panel:
-    """A panel with a frame and a title."""
+    """A panel with a frame and a title, which can have the focus."""
     panel.add_class("framed")
+    panel.can_focus = True
     return panel
 
 
 def run_cockpit(session: Session, lesson: Widget | None = None) -> None:
-    """Open the cockpit on a session and stay until the user leaves."""
+    """Open the cockpit on a session and stay until the user leaves. Raises SettingsError."""
     if session.cursor.position < 0 and not session.can_intervene:
         session.cursor.move_to(0)
-    Cockpit(session, lesson).run()
+    app = Cockpit(session, lesson, load_settings())
+    if session.can_intervene and lesson is None:
+        app.call_later(app.offer_tour)
+    app.run()

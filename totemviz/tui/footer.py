@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual.message import Message
 
-from totemviz.tui.keys import FOOTER, FOOTER_ALWAYS, KEY_BY_ID
+from totemviz.tui.keys import FOOTER, FOOTER_ALWAYS, Key
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import DIM, KEY, Drawing, Hit, Line, line_width
 from totemviz.tui.panel import Panel
@@ -22,19 +24,19 @@ class KeyFooter(Panel):
             super().__init__()
             self.key_id = key_id
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, keys: Mapping[str, Key], *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._keys = keys
         self._pressed: list[str] = []
 
     def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
         self._pressed = []
         lines: list[Line] = [[] for _ in range(height)]
         hits: list[Hit] = []
-        always = [entry for entry in FOOTER_ALWAYS if entry[0] in KEY_BY_ID]
-        reserved = sum(line_width(self._words(entry, moment)) + 2 for entry in always)
+        reserved = sum(line_width(self._words(entry, moment)) + 2 for entry in FOOTER_ALWAYS)
         row = 0
         for entry in FOOTER:
-            if KEY_BY_ID[entry[0]].needs_world and not moment.session.can_intervene:
+            if self._keys[entry[0]].needs_world and not moment.session.can_intervene:
                 continue
             words = self._words(entry, moment)
             if line_width(lines[row]) + line_width(words) + 1 > width - (reserved if row == 0 else 0):
@@ -43,7 +45,7 @@ class KeyFooter(Panel):
                 row += 1
             self._put(lines, hits, row, entry, words)
         lines[0].append((" " * (width - reserved - line_width(lines[0])), DIM))
-        for entry in always:
+        for entry in FOOTER_ALWAYS:
             self._put(lines, hits, 0, entry, self._words(entry, moment))
         return Drawing(lines, tuple(hits))
 
@@ -51,14 +53,14 @@ class KeyFooter(Panel):
         first, second, word = entry
         if first == "play":
             word = "stop" if moment.playing else "run"
-        shown = KEY_BY_ID[first].shown + (f" {KEY_BY_ID[second].shown}" if second else "")
+        shown = self._keys[first].shown + (f" {self._keys[second].shown}" if second else "")
         return [(f" {shown}", KEY), (f" {word}", DIM)]
 
     def _put(self, lines: list[Line], hits: list[Hit], row: int, entry: tuple[str, str, str], words: Line) -> None:
         line = lines[row]
         x = line_width(line)
         if entry[1]:  # a pair: each key is its own button
-            first = len(KEY_BY_ID[entry[0]].shown) + 1
+            first = len(self._keys[entry[0]].shown) + 1
             hits.append(Hit(x, row, first, "key", len(self._pressed)))
             self._pressed.append(entry[0])
             hits.append(Hit(x + first, row, line_width(words) - first, "key", len(self._pressed)))

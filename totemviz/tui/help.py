@@ -1,4 +1,4 @@
-"""All keys and all signs on one screen of 80 columns; made from the table of keys."""
+"""All keys and all signs on one page of 80 columns, made from the table of keys; first, the panel in focus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from totemviz.tui.keys import DO, KEYS, LOOK, PROGRAM, TIME
+from totemviz.tui.keys import DO, LOOK, PROGRAM, TIME, Key
 from totemviz.tui.paint import (
     BLOCKED_MARK,
     DOWN_MARK,
@@ -20,6 +20,7 @@ from totemviz.tui.paint import (
     TOKEN_MARK,
     fit,
 )
+from totemviz.tui.panel import Panel
 
 COLUMN = 36
 SIGNS = (
@@ -37,14 +38,46 @@ SIGNS = (
 MOUSE = "Click a node to choose it, an event to go there; drag the ● on the time bar. Shift + drag selects text."
 
 
-def _key_lines(group: str) -> list[str]:
-    return [group, *(f"  {fit(key.shown, 6)}{key.help}" for key in KEYS if key.group == group), ""]
+_SPACE_TIME = (
+    "Time runs downwards, a column per node: slanted lines are messages, grounds are states. ↑ ↓ look around without "
+    "moving in time, enter goes there."
+)
+ABOUT = {
+    "ring": "Who is in which ring, and where the token is. Nodes that cannot hear each other stand in rings of their "
+    "own. Click a node to choose it.",
+    "stages": "The latest visit of the token at a node, in four stages. What the last step changed is lit, old → new.",
+    "writes": "Every write to /etc/pve, oldest unfinished first: how far it has come on every node. durable: it would "
+    "survive a power cut there.",
+    "nodes": "A line per node: state, how far it has all messages (aru) of those it knows (seq), how long until its "
+    "token timer runs out, what pmxcfs and the disk do, votes, the version of its /etc/pve. Click one to choose it.",
+    "side": _SPACE_TIME,
+    "pinned": "Why the latest event happened: its causes, back to what started it.",
+    "page-space-time": _SPACE_TIME,
+    "page-events": "Every event, one a line. ↑ ↓ look around without moving in time, enter goes there, / filters.",
+    "page-log": "What corosync and pmxcfs write to their logs; of the chosen node, if one is chosen.",
+    "page-bytes": "The datagram of the event, byte by byte, with the names of its fields.",
+    "page-why": "The causes of the event at the cursor, the first cause at the bottom.",
+    "page-node": "Everything about the chosen node.",
+}
+"""What each panel is about, by its id: said first on the help page when that panel has the focus."""
 
 
-def help_text() -> str:
-    """The whole page, two columns."""
-    left = [*_key_lines(TIME), *_key_lines(DO)]
-    right = [*_key_lines(LOOK), *_key_lines(PROGRAM)]
+def _key_lines(keys: tuple[Key, ...], group: str) -> list[str]:
+    return [group, *(f"  {fit(key.shown, 6)}{key.help}" for key in keys if key.group == group), ""]
+
+
+def about(panel: Panel) -> str:
+    """What a panel is about, and the keys that work only in it."""
+    own = [binding for _, binding in panel._bindings if binding.description]
+    lines = [ABOUT.get(panel.id or "", "")]
+    lines += [f"  {fit(binding.key.split(',')[0], 10)}{binding.description}" for binding in own]
+    return "\n".join(line for line in lines if line)
+
+
+def help_text(keys: tuple[Key, ...]) -> str:
+    """All keys and signs, two columns."""
+    left = [*_key_lines(keys, TIME), *_key_lines(keys, DO)]
+    right = [*_key_lines(keys, LOOK), *_key_lines(keys, PROGRAM)]
     signs = [f"  {fit(sign, 6)}{words}" for sign, words in SIGNS]
     while len(left) < len(right):
         left.append("")
@@ -67,11 +100,18 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,question_mark,q,f1,enter,space", "leave", "close", show=False)
     ]
 
+    def __init__(self, keys: tuple[Key, ...], panel: Panel | None = None) -> None:
+        super().__init__()
+        self._keys = keys
+        self._panel = panel
+
     def compose(self) -> ComposeResult:  # noqa: D102
         with VerticalScroll(classes="box") as box:
             box.border_title = "keys and signs"
             box.border_subtitle = "↑ ↓ scroll · esc close"
-            yield Static(Content(help_text()))
+            if self._panel is not None and (words := about(self._panel)):
+                yield Static(Content(words), id="about")
+            yield Static(Content(help_text(self._keys)))
 
     def action_leave(self) -> None:
         """Back to the cockpit."""

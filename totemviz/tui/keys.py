@@ -5,9 +5,10 @@ Each has an id, so that a key map can give it another key.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from textual.binding import Binding
+if TYPE_CHECKING:
+    from textual.binding import Binding
 
 
 class Key(NamedTuple):
@@ -57,6 +58,10 @@ KEYS = (
     Key("theme", "t", "t", "theme", "next theme: dark, light, safe …", PROGRAM),
     Key("lesson", "L", "L", "lesson", "show or hide the lesson", PROGRAM),
     Key("palette", "ctrl+p", "^p", "command_palette", "everything, by name", PROGRAM, "all"),
+    Key("maximise", "f", "f", "maximise", "this panel as large as can be", LOOK, "full"),
+    Key("copy", "c", "c", "copy", "copy this panel's text", PROGRAM),
+    Key("picture", "f12", "F12", "picture", "save the screen as SVG", PROGRAM),
+    Key("tour", "T", "T", "tour", "the tour, six stops", PROGRAM),
     Key("help", "question_mark,f1", "?", "help", "all keys and signs", PROGRAM, "help"),
     Key("quit", "q,ctrl+q", "q", "quit", "leave", PROGRAM, "quit"),
 )
@@ -86,4 +91,6 @@ FOOTER_ALWAYS = (("help", "", "help"), ("quit", "", "quit"))
 
 def bindings() -> list[Binding]:
     """Textual's form of the table; the arrows and letters work unless a text field has the focus."""
+    from textual.binding import Binding  # noqa: PLC0415 - commands without a screen read the table too
+
     return [Binding(key.keys, key.action, key.help, key_display=key.shown, show=False, id=key.id) for key in KEYS]

@@ -6,6 +6,7 @@ too slow for the speed simply falls behind; it never freezes the screen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from totemviz.sim.session import Session, Simulation
@@ -24,11 +25,11 @@ def time_of(session: Session) -> int:
 
 
 class Player:
-    """Advances a session in step with a clock that is given to it (seconds)."""
+    """Advances a session in step with a clock that is given to it (seconds), at the speed nearest to ``speed``."""
 
-    def __init__(self, now_s: Callable[[], float]) -> None:
+    def __init__(self, now_s: Callable[[], float], speed: float = 1.0) -> None:
         self._now_s = now_s
-        self.speed_index = SPEEDS.index(1.0)
+        self.speed_index = min(range(len(SPEEDS)), key=lambda index: abs(math.log(SPEEDS[index] / speed)))
         self.playing = False
         self.time_ns = 0
         self._last_s = 0.0
