@@ -133,7 +133,7 @@ class Pmxcfs:
     # ------------------------------------------------------------------------------------------------ the life it has
 
     def start(self, now_ns: int) -> list[Output]:
-        """Load the database and start the services. If the database is unusable, the log says so and that is all."""
+        """Load the database and start the services. If it is unusable, the log says so and the process ends."""
         process = self._process
         process.now_ns = now_ns
         process.notice(
@@ -149,6 +149,7 @@ class Pmxcfs:
                 process.critical("database", "DB load failed")
             process.critical("main", f"memdb_open failed - unable to open database '{DATABASE_PATH}'")
             process.notice("main", "exit proxmox configuration filesystem (-1)")
+            process.emit(PmxcfsExited())
             return process.take()
         self._emit_io()
         if fresh and self._host_conf.content is not None and not self._local_wanted:
