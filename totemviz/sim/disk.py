@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+from collections import deque
 from collections.abc import Mapping
 from random import Random
 
@@ -64,7 +65,7 @@ class Disk:
         self._durable: Files = _copy(files or {})
         self._unsynced: list[Operation] = []  # completed, oldest first
         self._dirty_since_ns: dict[str, int] = {}  # per file: when its oldest unsynced operation completed
-        self._issued: list[Operation] = []  # not completed, oldest first
+        self._issued: deque[Operation] = deque()  # not completed, oldest first
         self._undrained: list[DiskIo] = []
         self._vfs = DiskVfs(_copy(self._durable), self._issue)
         self._closed = False
@@ -164,20 +165,28 @@ class Disk:
 
         Operations of one file complete in the order they were issued. Raises `ValueError` otherwise.
         """
-        index = next((index for index, issued in enumerate(self._issued) if issued.io.file == io.file), None)
-        if index is None or self._issued[index].io != io:
-            raise ValueError(f"not the next operation of its file: {io}")
-        operation = self._issued.pop(index)
+        issued = self._issued  # as a rule one process alone uses the disk, and the oldest is meant
+        operation = issued.popleft() if issued and issued[0].io is io else self._take(io)
         if io.op == "sync":
             self.syncs += 1
             if not self.lies:
                 self._sync(io.file)
             return
         self._unsynced.append(operation)
-        self._dirty_since_ns.setdefault(io.file, now_ns)
+        if io.file not in self._dirty_since_ns:
+            self._dirty_since_ns[io.file] = now_ns
         if io.op == "write":
             self.writes += 1
             self.written_bytes += io.length
+
+    def _take(self, io: DiskIo) -> Operation:
+        """The oldest issued operation of this file, which must be ``io``."""
+        index = next((index for index, issued in enumerate(self._issued) if issued.io.file == io.file), None)
+        if index is None or self._issued[index].io != io:
+            raise ValueError(f"not the next operation of its file: {io}")
+        operation = self._issued[index]
+        del self._issued[index]
+        return operation
 
     def next_write_back_ns(self) -> int | None:
         """When the kernel will next write something out of itself; None if nothing is dirty.
@@ -212,7 +221,7 @@ class Disk:
 
         Its connections are closed, without the checkpoint of an orderly close, and can write no more.
         """
-        self._issued = [operation for operation in self._issued if operation.io.file not in self._vfs.touched]
+        self._issued = deque(operation for operation in self._issued if operation.io.file not in self._vfs.touched)
         self._undrained.clear()
         self._vfs.abandon()
         files = self._page_cache()
@@ -251,11 +260,11 @@ class Disk:
     # ------------------------------------------------------------------------------------- inside
 
     def _issue(self, operation: Operation) -> int:
-        refusal = self._refusal(operation.io)
-        if not refusal:
-            self._issued.append(operation)
-            self._undrained.append(operation.io)
-        return refusal
+        if (self.full or self.io_error) and (refusal := self._refusal(operation.io)):
+            return refusal
+        self._issued.append(operation)
+        self._undrained.append(operation.io)
+        return 0
 
     def _refusal(self, io: DiskIo) -> int:
         """The errno with which the disk's faults answer ``io``, or 0."""

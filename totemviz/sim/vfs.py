@@ -41,16 +41,24 @@ class Operation(NamedTuple):
     def apply(self, files: Files) -> None:
         """Do to ``files`` what this operation does to a disk; gaps read as zeros. A sync changes no content."""
         io = self.io
-        if io.op == "delete":
-            files.pop(io.file, None)
-        elif io.op in ("write", "truncate"):
-            content = files.setdefault(io.file, bytearray())
-            if len(content) < io.offset:
-                content.extend(bytes(io.offset - len(content)))
-            if io.op == "write":
-                content[io.offset : io.offset + io.length] = self.data
-            else:
-                del content[io.offset :]
+        op, file = io.op, io.file
+        if op == "sync":
+            return
+        if op == "delete":
+            files.pop(file, None)
+            return
+        content = files.get(file)
+        if content is None:
+            content = files[file] = bytearray()
+        size, offset = len(content), io.offset
+        if size < offset:
+            content.extend(bytes(offset - size))
+        if op == "truncate":
+            del content[offset:]
+        elif size <= offset:
+            content += self.data
+        else:
+            content[offset : offset + io.length] = self.data
 
 
 class DiskVfs(apsw.VFS):

@@ -185,10 +185,11 @@ class World:
     @property
     def next_ns(self) -> int | None:
         """Time of the next thing to happen."""
-        times = [int(action.at) for action in self.script[self.script_done : self.script_done + 1]]
-        if self.scheduler.next_ns is not None:
-            times.append(self.scheduler.next_ns)
-        return max(self.now_ns, min(times)) if times else None
+        scheduled_ns = self.scheduler.next_ns
+        if self.script_done == len(self.script):
+            return scheduled_ns
+        scripted_ns = max(self.now_ns, int(self.script[self.script_done].at))
+        return scripted_ns if scheduled_ns is None else min(scheduled_ns, scripted_ns)
 
     def record(self, node: int, cause: int, body: ev.Body) -> int:
         """Write an event at the present time; returns its id."""
