@@ -360,3 +360,33 @@ async def test_random_walk(seed):
         await pilot.resize_terminal(*SIZE)
         await pilot.pause()
         assert place in words(app, "#header")
+
+
+async def test_the_log_explains_its_lines_and_leads_to_the_event(open_at):
+    app = open_at("gather")
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("3")
+        await pilot.pause()
+        assert "totemsrp.c: timer_function_orf_token_timeout printed it" in words(app, "#page-log")
+        assert "behind it:" in words(app, "#page-log")
+        assert "entering GATHER" not in words(app, "#page-log")
+        await pilot.press("n", "d")
+        await pilot.pause()
+        assert "[1001] pve1 corosync notice" in words(app, "#page-log")
+        await pilot.press("up", "enter")
+        await pilot.pause()
+        assert isinstance(app.session.cursor.event.body, totem.Log)
+
+
+async def test_looking_in_one_list_shows_the_place_in_the_others(open_at):
+    app = open_at("late")
+    async with app.run_test(size=(200, 60)) as pilot:
+        start = app.session.cursor.position
+        await pilot.press("2", "up", "up", "up")
+        await pilot.pause()
+        assert app.session.cursor.position == start
+        assert app.looked == start - 3
+        assert any(line.startswith("›") for line in words(app, "#side").splitlines())
+        await pilot.press("escape")
+        await pilot.pause()
+        assert any(line.startswith("▸") for line in words(app, "#side").splitlines())

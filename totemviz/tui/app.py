@@ -69,6 +69,7 @@ class Cockpit(Manners):
         self.lesson = lesson
         self.chosen = 0
         self.notice = ""
+        self.looked = -1
         self.player = Player(time.monotonic, self.settings.speed)
         self._frames: Timer | None = None
         self._panels: list[Panel] = []
@@ -127,6 +128,7 @@ class Cockpit(Manners):
             self.player.speed,
             self._quiet,
             self.notice,
+            self.looked,
         )
         for panel in self._panels:
             panel.show(moment)
@@ -163,6 +165,7 @@ class Cockpit(Manners):
         self._now_ns = time_of(self.session)
         self._quiet = quiet
         self.notice = notice
+        self.looked = -1
         self.refresh_panels()
 
     def action_step(self, unit: str) -> None:
@@ -208,6 +211,7 @@ class Cockpit(Manners):
             self.say("This is the end of the recording; home goes back to its begin.")
             return
         self.notice = ""
+        self.looked = -1
         self.player.start(max(self._now_ns, time_of(self.session)))
         self._frames = self.set_interval(1 / FRAMES_PER_SECOND, self._frame, name="frames")
         self.refresh_panels()
@@ -238,6 +242,11 @@ class Cockpit(Manners):
     def on_panel_event_chosen(self, message: Panel.EventChosen) -> None:
         """Go to an event that was clicked or entered."""
         self.jump(message.event_id)
+
+    def on_panel_looked(self, message: Panel.Looked) -> None:
+        """Somebody looks around in one list: the others show the place too."""
+        self.looked = message.event_id
+        self.refresh_panels()
 
     def on_scrubber_time_chosen(self, message: Scrubber.TimeChosen) -> None:
         """Go to a time on the bar."""
@@ -379,6 +388,7 @@ class Cockpit(Manners):
         self._filter("")
         self.chosen = 0
         self.notice = ""
+        self.looked = -1
         restore(self.base)
         self.screen.set_focus(None)
         self.refresh_panels()

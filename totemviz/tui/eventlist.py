@@ -61,7 +61,7 @@ class EventList(Panel, can_focus=True):
         super().__init__(id=id)
         self.index = EventIndex(keep)
         self.looking: int | None = None
-        self._position = -2
+        self._place = (-2, -1)
         self._texts: dict[int, str] = {}
         self._texts_of: Timeline | None = None
 
@@ -90,9 +90,9 @@ class EventList(Panel, can_focus=True):
         timeline = moment.timeline
         if not self.index.sync(timeline):
             self.set_timer(MORE_SECONDS, self.redraw)
-        if moment.position != self._position:
-            self._position = moment.position
-            self.looking = None
+        if (moment.position, moment.looked) != self._place:
+            self._place = moment.position, moment.looked
+            self.looking = self.index.row_of(moment.looked) if moment.looked >= 0 else None
         if timeline is not self._texts_of or len(self._texts) > MEMORY_LINES:
             self._texts = {}
             self._texts_of = timeline
@@ -134,6 +134,7 @@ class EventList(Panel, can_focus=True):
         row = self.index.row_of(self.moment.position) if self.looking is None else self.looking
         self.looking = max(0, min(len(self.index) - 1, row + lines))
         self.redraw()
+        self.post_message(self.Looked(self.index.event_id(self.looking)))
 
     def action_look_page(self, pages: int) -> None:
         """Look a page further."""
@@ -153,32 +154,6 @@ class EventList(Panel, can_focus=True):
         """Look further up."""
         event.stop()
         self.action_look(-3)
-
-
-class LogList(EventList):
-    """What the daemons wrote into their logs, as an admin would see it, of the chosen node or of all."""
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id, keep=self._is_log)
-        self._node = 0
-
-    def show(self, moment: Moment) -> None:  # noqa: D102
-        if moment.chosen != self._node:
-            self._node = moment.chosen
-            self.index = EventIndex(self._is_log)
-        super().show(moment)
-
-    def _is_log(self, event: Event) -> bool:
-        return isinstance(event.body, totem.Log) and self._node in (0, event.node)
-
-    def text(self, event: Event, view: ClusterView) -> str:
-        """Level, subsystem and words, as in corosync's log file."""
-        body = event.body
-        assert isinstance(body, totem.Log)
-        return f"{body.level:<8}[{body.subsystem:<6}] {body.text}"
-
-    def nothing(self) -> str:  # noqa: D102
-        return "no log line yet"
 
 
 def matcher(words: str, view: ClusterView) -> Callable[[Event], bool] | None:

@@ -14,6 +14,7 @@ class Moment:
     """The cursor's view, and what the person in front of it has chosen.
 
     ``now_ns`` is the clock on screen: the time of the last event, or later while the run plays through a pause.
+    ``looked``: the event somebody looks at in a list without going there, -1 for none.
     ``quiet``: the cursor got here by a jump or by playing, so nothing is to be lit as changed.
     """
 
@@ -24,6 +25,7 @@ class Moment:
     speed: float = 1.0
     quiet: bool = False
     notice: str = ""
+    looked: int = -1
 
     @property
     def view(self) -> ClusterView:

@@ -33,6 +33,13 @@ class Panel(Widget):
             super().__init__()
             self.event_id = event_id
 
+    class Looked(Message):
+        """Somebody looks at an event without going there: other panels may show where it is."""
+
+        def __init__(self, event_id: int) -> None:
+            super().__init__()
+            self.event_id = event_id
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.moment: Moment | None = None

@@ -93,7 +93,7 @@ class SpaceTime(Panel, can_focus=True):
         self.zoom: Zoom | None = None
         self.keep: Keep | None = None
         self.looking: int | None = None
-        self._position = -2
+        self._place = (-2, -1)
         self._lives = Lifelines()
         self._story = EventIndex(lambda event: is_shown(event, Zoom.STORY))
         self._instants: list[Instant] = []
@@ -131,9 +131,9 @@ class SpaceTime(Panel, can_focus=True):
     def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
         if not self._lives.sync(moment.timeline):
             self.set_timer(MORE_SECONDS, self.redraw)
-        if moment.position != self._position:
-            self._position = moment.position
-            self.looking = None
+        if (moment.position, moment.looked) != self._place:
+            self._place = moment.position, moment.looked
+            self.looking = moment.looked if moment.looked >= 0 else None
         nodes = [node.info.nodeid for node in moment.nodes]
         self._instants, is_end = self._stretch(moment, height)
         if not self._instants or not nodes or height < 2 or width < GUTTER + 3 * len(nodes):
@@ -155,6 +155,7 @@ class SpaceTime(Panel, can_focus=True):
         here = max((i for i, instant in enumerate(self._instants) if instant.events[0].id <= centre), default=0)
         self.looking = self._instants[max(0, min(len(self._instants) - 1, here + instants))].last_id
         self.redraw()
+        self.post_message(self.Looked(self.looking))
 
     def action_go(self) -> None:
         """Put the cursor on the instant looked at."""

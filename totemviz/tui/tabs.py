@@ -9,8 +9,9 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input
 
 from totemviz.tui.bytes import BytesPanel
-from totemviz.tui.eventlist import EventList, LogList
+from totemviz.tui.eventlist import EventList
 from totemviz.tui.inspector import Inspector
+from totemviz.tui.log import LogList
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import DIM, FAINT, HEAD, NOW, Drawing, Hit, Line, grouped, line_width
 from totemviz.tui.panel import Panel
