@@ -25,6 +25,7 @@ class Errno(IntEnum):
     ENOTEMPTY = 39
     ECHRNG = 44
     ENOTCONN = 107
+    ETIMEDOUT = 110
 
 
 def describe(result: int) -> str:

@@ -14,6 +14,9 @@ _OPENVZ_SCRIPT = re.compile(r"(?:vps|[1-9][0-9]*)\.(?:mount|umount|start|stop|pr
 _TYPE_OF_KIND = {"qemu-server": "qemu", "openvz": "openvz", "lxc": "lxc"}
 _VMID_MAX = 2**32 - 1
 
+FOLDER_OF_TYPE = {type_: folder for folder, type_ in _TYPE_OF_KIND.items()}
+"""Where the configurations of each type of guest are, below a node's folder."""
+
 
 class GuestPath(msgspec.Struct, frozen=True):
     """What the path of a guest configuration says: the VMID, its type (qemu, openvz, lxc) and the node's name."""

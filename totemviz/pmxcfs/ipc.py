@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from totemviz.pmxcfs.errors import Errno
+from totemviz.pmxcfs.guests import FOLDER_OF_TYPE
 from totemviz.pmxcfs.memdb import Memdb
 from totemviz.pmxcfs.plugs import CLUSTER_LOG_LINES, Plugs, is_private
 from totemviz.pmxcfs.status import Status
 
 VMID_MIN = 100
-_KIND_FOLDERS = {"qemu": "qemu-server", "lxc": "lxc", "openvz": "openvz"}
 
 Answer = tuple[int, bytes]
 """The result, 0 or a negative errno, and the data that comes with it."""
@@ -89,7 +89,7 @@ class IpcServer:
         found = []
         for number, guest in sorted(guests.items()):
             if vmid in (0, number):
-                text = self._memdb.read(f"nodes/{guest.node}/{_KIND_FOLDERS[guest.type]}/{number}.conf") or b""
+                text = self._memdb.read(f"nodes/{guest.node}/{FOLDER_OF_TYPE[guest.type]}/{number}.conf") or b""
                 if pairs := _pairs(text.decode(errors="replace"), properties):
                     found.append(f'"{number}":{{{pairs}}}')
         return 0, ("{\n" + ",\n".join(found) + "\n}\n").encode()

@@ -1,43 +1,40 @@
-"""Programs that write below /etc/pve, one system call after the other, each waiting for its answer.
+"""Programs that work below /etc/pve, one system call after the other, each waiting for its answer.
 
-A write is what a shell's ``echo … > path`` does: open with O_CREAT and O_TRUNC, then write. So a new file is a CREATE
-and a WRITE; an existing one a truncating WRITE and a WRITE (pmxcfs sheet §8.3). Proxmox' own tools write a temporary
-file and rename it: CREATE, WRITE, RENAME, and readers never see half a file.
+What they do stands in ``tools``. Here they are run: every call, its answer and the program's end are events.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from totemviz.pmxcfs.effects import FuseReply
+from totemviz.sim import tools
+from totemviz.sim.threads import PMXCFS
 from totemviz.trace import events as ev
 
 if TYPE_CHECKING:
+    from totemviz.sim.host import Host
     from totemviz.sim.world import World
-
-REQUEST_BYTES = 128 * 1024
-"""FUSE splits a write into requests of at most this size; each is a message of its own."""
 
 BETWEEN_CALLS_NS = 10_000
 EIO = 5
 
-Call = tuple[str, str, dict[str, Any]]
 Then = Callable[[int, int], None]
-"""Told the last call's result and the event with which the program ended."""
+"""Told the program's result and the event with which it ended."""
 
 
-class _Program:
-    """One write on its way."""
+class _Running:
+    """A program on its way."""
 
-    def __init__(self, write: int, node: int, path: str, calls: list[Call], started_ns: int, then: Then | None) -> None:
+    def __init__(self, write: int, node: int, program: tools.Program, started_ns: int, then: Then | None) -> None:
         self.write = write
         self.node = node
-        self.path = path
-        self.calls = deque(calls)
+        self.program = program
         self.started_ns = started_ns
         self.then = then
+        self.result: int | None = None
+        self.over = False
 
 
 class Clients:
@@ -47,7 +44,7 @@ class Clients:
         self._world = world
         self._writes = 0
         self._call_ids = 0
-        self._running: dict[int, _Program] = {}
+        self._in_call: dict[int, _Running] = {}
 
     def write(
         self,
@@ -60,33 +57,54 @@ class Clients:
         then: Then | None = None,
     ) -> None:
         """Begin to write a file on a node; ``replace``: through a temporary file."""
-        path = self._in_tree(node, path)
-        written = f"{path}.tmp.{self._writes + 1}" if replace else path
-        exists = self._exists(node, written)
-        calls: list[Call] = [("write", written, {"truncate": True})] if exists else [("create", written, {})]
-        calls.extend(
-            ("write", written, {"data": content[offset : offset + REQUEST_BYTES], "offset": offset})
-            for offset in range(0, len(content), REQUEST_BYTES)
-        )
+        path, look = self._in_tree(node, path), self.look(node)
         if replace:
-            calls.append(("rename", written, {"to": path}))
-        self._begin(node, path, len(content), calls, cause, then)
+            program = tools.replace_file(look, path, f"{path}.tmp.{self._writes + 1}", content)
+        else:
+            program = tools.shell_write(look, path, content)
+        self.run(node, path, program, cause, size=len(content), then=then)
 
     def call(self, node: int, operation: str, path: str, cause: int, then: Then, **arguments: Any) -> None:
         """Make one system call, and tell ``then`` what it returned."""
         path = self._in_tree(node, path)
-        self._begin(node, path, 0, [(operation, path, arguments)], cause, then)
+        self.run(node, path, tools.one_call(tools.Call(operation, path, **arguments)), cause, then=then)
 
     def change(self, node: int, operation: str, path: str, to: str, cause: int) -> None:
         """Begin a change of a single system call: mkdir, rename or delete."""
-        arguments = {"to": self._in_tree(node, to)} if to else {}
         path = self._in_tree(node, path)
-        self._begin(node, path, 0, [(operation, path, arguments)], cause)
+        call = tools.Call(operation, path, self._in_tree(node, to) if to else "")
+        self.run(node, path, tools.one_call(call), cause)
 
-    def _begin(self, node: int, path: str, size: int, calls: list[Call], cause: int, then: Then | None = None) -> None:
+    def run(
+        self,
+        node: int,
+        path: str,
+        program: tools.Program,
+        cause: int,
+        *,
+        size: int = 0,
+        then: Then | None = None,
+    ) -> None:
+        """Run a program on a node; ``path`` and ``size`` in bytes say what it is about."""
         self._writes += 1
         event = self._world.record(node, cause, ev.WriteStarted(self._writes, path, size))
-        self._next(_Program(self._writes, node, path, calls, self._world.now_ns, then), event, 0)
+        self._step(_Running(self._writes, node, program, self._world.now_ns, then), event)
+
+    def look(self, node: int) -> tools.Look:
+        """How a program on this node sees its tree."""
+
+        def look(path: str) -> bytes | None:
+            pmxcfs = self._world.hosts[node].pmxcfs
+            entry = None if pmxcfs is None else pmxcfs.memdb.lookup(path)
+            return None if entry is None else entry.data
+
+        return look
+
+    def process(self, node: int) -> tools.Process:
+        """A new process on a node that is going to run a tool."""
+        host = self._world.hosts[node]
+        now_ns = self._world.now_ns
+        return tools.Process(host.next_pid(), host.info.name, self._world.epoch_s + now_ns // 10**9, now_ns)
 
     def _in_tree(self, node: int, path: str) -> str:
         """The path inside the tree, the node's symbolic links followed."""
@@ -94,50 +112,61 @@ class Clients:
         pmxcfs = self._world.hosts[node].pmxcfs
         return path if pmxcfs is None else pmxcfs.resolved(path)
 
-    def _exists(self, node: int, path: str) -> bool:
-        """Whether this node's tree has the file now, as open(2) would find."""
-        pmxcfs = self._world.hosts[node].pmxcfs
-        try:
-            return pmxcfs is not None and pmxcfs.read(path) is not None
-        except FileNotFoundError:
-            return False
-
     def reply(self, node: int, reply: FuseReply, event: int) -> None:
         """A system call returned."""
-        program = self._running.pop(reply.call_id, None)
-        if program is None:
-            return
-        if reply.result < 0:
-            self._finish(program, reply.result, event)
-        else:
-            self._world.scheduler.after(BETWEEN_CALLS_NS, self._next, program, event, reply.result)
+        running = self._in_call.pop(reply.call_id, None)
+        if running is not None:
+            running.result = reply.result
+            if reply.result < 0:
+                self._step(running, event)
+            else:
+                self._world.scheduler.after(BETWEEN_CALLS_NS, self._step, running, event)
 
     def pmxcfs_died(self, node: int, event: int) -> None:
         """Calls into a dead FUSE daemon fail."""
-        for call_id, program in list(self._running.items()):
-            if program.node == node:
-                del self._running[call_id]
-                self._finish(program, -EIO, event)
+        for call_id, running in list(self._in_call.items()):
+            if running.node == node:
+                del self._in_call[call_id]
+                self._finish(running, -EIO, event)
 
-    def _next(self, program: _Program, cause: int, result: int) -> None:
-        world = self._world
-        if not program.calls:
-            self._finish(program, result, cause)
-            return
-        host = world.hosts[program.node]
-        operation, path, arguments = program.calls.popleft()
+    def _step(self, running: _Running, cause: int) -> None:
+        """Let a program do what comes next, to the call or sleep it waits in."""
+        host = self._world.hosts[running.node]
+        while not running.over:
+            result, running.result = running.result, None
+            try:
+                step = next(running.program) if result is None else running.program.send(result)
+            except StopIteration as end:
+                self._finish(running, end.value, cause)
+                return
+            if isinstance(step, tools.Call):
+                self._call(running, host, step, cause)
+                return
+            if isinstance(step, tools.Sleep):
+                self._world.scheduler.after(step.delay_ns, self._step, running, cause)
+                return
+            self._say(running, host, step, cause)
+
+    def _call(self, running: _Running, host: Host, call: tools.Call, cause: int) -> None:
         self._call_ids += 1
-        body = ev.SystemCalled(program.write, self._call_ids, operation, path)
-        event = world.record(program.node, cause, body)
+        body = ev.SystemCalled(running.write, self._call_ids, call.operation, call.path)
+        event = self._world.record(running.node, cause, body)
         if host.pmxcfs is None:
-            self._finish(program, -EIO, event)
+            self._finish(running, -EIO, event)
             return
-        self._running[self._call_ids] = program
-        host.system_call(self._call_ids, event, operation, path, **arguments)
+        self._in_call[self._call_ids] = running
+        arguments = call._asdict()
+        host.system_call(self._call_ids, event, arguments.pop("operation"), arguments.pop("path"), **arguments)
 
-    def _finish(self, program: _Program, result: int, cause: int) -> None:
+    def _say(self, running: _Running, host: Host, step: tools.Say, cause: int) -> None:
+        if host.pmxcfs is not None:
+            outputs = host.pmxcfs.add_log(self._world.now_ns, "root@pam", step.tag, running.write, step.message)
+            host.carry_out(PMXCFS, outputs, cause)
+
+    def _finish(self, running: _Running, result: int, cause: int) -> None:
         world = self._world
-        took_ns = world.now_ns - program.started_ns
-        event = world.record(program.node, cause, ev.WriteFinished(program.write, result, took_ns))
-        if program.then is not None:
-            program.then(result, event)
+        running.over = True
+        took_ns = world.now_ns - running.started_ns
+        event = world.record(running.node, cause, ev.WriteFinished(running.write, result, took_ns))
+        if running.then is not None:
+            running.then(result, event)

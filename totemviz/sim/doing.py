@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from totemviz.sim import guest_tools
 from totemviz.sim import interventions as do
 from totemviz.sim.interventions.hosts import HOST
 from totemviz.sim.network import Link
@@ -134,6 +135,12 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.MakeDirectory: lambda world, action, event: world.clients.change(action.node, "mkdir", action.path, "", event),
     do.Rename: lambda world, action, event: world.clients.change(action.node, "rename", action.path, action.to, event),
     do.Delete: lambda world, action, event: world.clients.change(action.node, "delete", action.path, "", event),
+    do.CreateGuest: guest_tools.create,
+    do.SetGuest: guest_tools.set_option,
+    do.MigrateGuest: guest_tools.migrate,
+    do.DestroyGuest: guest_tools.destroy,
+    do.SetStatus: guest_tools.set_status,
+    do.WriteClusterLog: guest_tools.cluster_log,
     do.StallDisk: lambda world, action, event: world.hosts[action.node].storage.stall(int(action.duration), event),
     do.SetDisk: lambda world, action, event: world.hosts[action.node].storage.change_disk(action.profile, event),
     do.LoadDisk: _load_disk,

@@ -69,12 +69,15 @@ from totemviz.sim.interventions import (
     AnyIntervention,
     CpgFlood,
     CpgRead,
+    CreateGuest,
     DiskFault,
     ExpectedVotes,
     LoadDisk,
+    MigrateGuest,
     Pause,
     QuorumDevice,
     SetDisk,
+    SetGuest,
 )
 from totemviz.sim.interventions.hosts import HOST
 from totemviz.sim.quorum_tools import VOTES
@@ -85,6 +88,7 @@ from totemviz.sim.units import MS, SECOND, US, Duration
 from totemviz.totem.config import Transport
 
 NODES_MAX = 64
+VMID_MIN, VMID_MAX = 100, 999_999_999
 VOTES_MAX = 255
 """votequorum keeps the quorum in 8 bits; more expected votes than this make no sense to it."""
 
@@ -330,9 +334,26 @@ def check_intervention(
         return wrong
     if isinstance(intervention, (LoadDisk, DiskFault)):
         return _disk_trouble_problem(intervention)
+    if (wrong := _guest_problem(intervention)) is not None:
+        return wrong
     percent = getattr(intervention, "percent", 0.0)
     if not 0 <= percent <= 100:
         return "percent", f"{percent:g} is not a percentage; use 0 to 100"
+    return None
+
+
+def _guest_problem(intervention: AnyIntervention) -> tuple[str, str] | None:
+    vmid = getattr(intervention, "vmid", VMID_MIN)
+    if not VMID_MIN <= vmid <= VMID_MAX:
+        return "vmid", f"{vmid} is no VMID; use {VMID_MIN} to {VMID_MAX}"
+    kind = getattr(intervention, "kind", "")
+    if isinstance(intervention, CreateGuest) and kind not in ("qemu", "lxc"):
+        return "kind", f"unknown kind of guest {kind!r}; use qemu or lxc"
+    if isinstance(intervention, MigrateGuest) and intervention.target in (0, intervention.node):
+        return "target", "a guest migrates to another node; name one"
+    value = getattr(intervention, "value", "")
+    if isinstance(intervention, SetGuest) and (not intervention.option.isidentifier() or "\n" in value):
+        return "option", f"{intervention.option!r}: {value!r} is no option of a guest; use e.g. memory and 4096"
     return None
 
 

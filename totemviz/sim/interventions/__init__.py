@@ -2,7 +2,7 @@
 
 Scenario + interventions is the whole save file. In a scenario's TOML each is a table ``[[interventions]]`` whose
 ``action`` names the struct; ``at`` is the virtual time; ``after_event`` and ``after_step``, written when a run is
-saved, are the exact place. One file per subject: ``files``, ``disks``, ``hosts``, ``clients``, ``links``,
+saved, are the exact place. One file per subject: ``files``, ``guests``, ``disks``, ``hosts``, ``clients``, ``links``,
 ``datagrams``, ``quorum``; what each does to the world is in ``totemviz.sim.doing``.
 """
 
@@ -15,6 +15,14 @@ from totemviz.sim.interventions.clients import CpgFlood, CpgRead
 from totemviz.sim.interventions.datagrams import DropMessage, DropToken
 from totemviz.sim.interventions.disks import DiskFault, LoadDisk, MendDisk, SetDisk, StallDisk
 from totemviz.sim.interventions.files import Delete, MakeDirectory, Rename, Write
+from totemviz.sim.interventions.guests import (
+    CreateGuest,
+    DestroyGuest,
+    MigrateGuest,
+    SetGuest,
+    SetStatus,
+    WriteClusterLog,
+)
 from totemviz.sim.interventions.hosts import Kill, Leave, Pause, PowerCut, Restart
 from totemviz.sim.interventions.links import Cut, CutOneWay, Delay, Duplicate, Heal, Loss
 from totemviz.sim.interventions.quorum import ExpectedVotes, QuorumDevice
@@ -24,6 +32,12 @@ AnyIntervention: TypeAlias = (
     | MakeDirectory
     | Rename
     | Delete
+    | CreateGuest
+    | SetGuest
+    | MigrateGuest
+    | DestroyGuest
+    | SetStatus
+    | WriteClusterLog
     | StallDisk
     | SetDisk
     | LoadDisk
@@ -52,10 +66,12 @@ __all__ = [
     "AnyIntervention",
     "CpgFlood",
     "CpgRead",
+    "CreateGuest",
     "Cut",
     "CutOneWay",
     "Delay",
     "Delete",
+    "DestroyGuest",
     "DiskFault",
     "DropMessage",
     "DropToken",
@@ -69,12 +85,16 @@ __all__ = [
     "Loss",
     "MakeDirectory",
     "MendDisk",
+    "MigrateGuest",
     "Pause",
     "PowerCut",
     "QuorumDevice",
     "Rename",
     "Restart",
     "SetDisk",
+    "SetGuest",
+    "SetStatus",
     "StallDisk",
     "Write",
+    "WriteClusterLog",
 ]
