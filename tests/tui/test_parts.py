@@ -11,7 +11,9 @@ from tests.tui.synthetic import C, Playable, Session, Story, domino, recording
 from totemviz.totem import wire
 from totemviz.totem.effects import Log, RingId
 from totemviz.trace import events as ev
+from totemviz.trace.causes import Causes
 from totemviz.trace.cursor import Cursor
+from totemviz.trace.why import story as causes
 from totemviz.tui.bytes import dissect
 from totemviz.tui.eventlist import EventList, matcher
 from totemviz.tui.index import EventIndex
@@ -24,7 +26,6 @@ from totemviz.tui.ring import RingPanel
 from totemviz.tui.scrubber import Ticks, nice_end
 from totemviz.tui.stages import StagesPanel
 from totemviz.tui.strip import RingStrip
-from totemviz.tui.why import story as causes
 from totemviz.tui.writes import WritesPanel
 
 TEXTS = st.text("abc ⏳◆é", max_size=40)
@@ -210,9 +211,9 @@ def test_ticks_and_the_round_end():
 
 def test_the_story_of_a_cause_folds_token_hops():
     story = domino()
-    told = causes(story.timeline, story.marks["held"])
-    assert any(isinstance(link, int) for link in told)
-    assert story.timeline[0] in told
+    told = causes(Causes(story.timeline), story.marks["held"])
+    assert any(link.folded for link in told.links)
+    assert told.first is story.timeline[0]
 
 
 @pytest.mark.parametrize(

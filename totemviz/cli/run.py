@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from totemviz.cli.common import INTERRUPTED, VIOLATED, BadInput, DurationParameter, print_transcript, readable_errors
+from totemviz.cli.questions import Search, condition, print_why
 
 if TYPE_CHECKING:
     from totemviz.corosync.conf import CorosyncConf
     from totemviz.sim.scenario import Scenario
     from totemviz.sim.world import World
+    from totemviz.trace.conditions import Condition
     from totemviz.trace.timeline import Timeline
 
 PROGRESS_SLICES = 200
@@ -29,6 +32,11 @@ PROGRESS_SLICES = 200
 @click.option("--out", metavar="FILE", help="Write the timeline as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with the run's figures.")
 @click.option("--transcript", is_flag=True, help="Print the run as text, one event a line.")
+@click.option(
+    "--until",
+    metavar="CONDITION",
+    help='Run headless until this is true, e.g. "node(2).state == GATHER"; exit code 1 if it never is.',
+)
 @click.option("--why", metavar="KIND", help="Tell the causes of the last event of this kind, from the first one on.")
 @click.option("--logs", metavar="DIR", help="Write every daemon's log file, as the daemons themselves write it.")
 @click.option("--debug", is_flag=True, help="Logs: with corosync's debug lines.")
@@ -65,6 +73,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: str | None = None,
     as_json: bool = False,
     transcript: bool = False,
+    until: str | None = None,
     why: str | None = None,
     logs: str | None = None,
     debug: bool = False,
@@ -86,7 +95,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
                 "logs": logs,
                 "check": check,
             }
-            given |= {"export-db": exports, "show": shown, "why": why}
+            given |= {"export-db": exports, "show": shown, "until": until, "why": why}
             if unused := next((name for name, value in given.items() if value), ""):
                 raise BadInput(f"--{unused} is for headless runs; add --headless")
             from totemviz.sim.session import Simulation
@@ -102,7 +111,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         if debug and logs is None:
             raise BadInput("--debug is for log files; add --logs DIR")
         files = (out, logs, debug, exports, shown)
-        _run_headless(scenario, cluster, for_ns, files, as_json, (transcript, kinds, nodes), check, why)
+        questions = (condition(until, cluster), why)
+        _run_headless(scenario, cluster, for_ns, files, as_json, (transcript, kinds, nodes), questions, check)
 
 
 def _scenario(
@@ -161,8 +171,8 @@ def _run_headless(
     files: tuple[str | None, str | None, bool, tuple[tuple[int, str], ...], tuple[tuple[int, str], ...]],
     as_json: bool,
     transcript: tuple[bool, tuple[str, ...], tuple[int, ...]],
+    questions: tuple[Condition | None, str | None],
     check: bool,
-    why: str | None,
 ) -> None:
     import time
 
@@ -176,7 +186,9 @@ def _run_headless(
     until_ns = int(scenario.stop_after) if for_ns is None else for_ns
     world = World(scenario, cluster)
     started = time.perf_counter()
-    interrupted = _run_with_progress(world, until_ns)
+    until, why = questions
+    search = Search(world, until) if until is not None else None
+    interrupted = _run_with_progress(world, until_ns, world.run_until if search is None else search.run_until)
     wall_seconds = time.perf_counter() - started
     out, logs, debug, exports, shown = files
     if out is not None:
@@ -189,7 +201,7 @@ def _run_headless(
     if wanted:
         print_transcript(world.timeline, kinds, nodes)
     if why is not None:
-        _print_why(world.timeline, why, nodes)
+        print_why(world.timeline, why, nodes)
     for node, path in shown:
         _show(world, node, path)
     violations = _violations(world.timeline) if check else None
@@ -214,19 +226,10 @@ def _run_headless(
         click.echo(f"{len(violations)} of the invariants' sentences are false" if violations else "all invariants hold")
     if interrupted:
         sys.exit(INTERRUPTED)
-    if violations:
+    if search is not None:
+        click.echo(search.told, err=True)
+    if violations or (search is not None and search.halt is None):
         sys.exit(VIOLATED)
-
-
-def _print_why(timeline: Timeline, kind: str, nodes: tuple[int, ...]) -> None:
-    from totemviz.trace.chain import last_of_kind, tell_chain
-
-    event = last_of_kind(timeline, kind, nodes or None)
-    if event is None:
-        click.echo(f"no {kind} happened in this run")
-        return
-    for line in tell_chain(timeline, event):
-        click.echo(line)
 
 
 def _show(world: World, node: int, path: str) -> None:
@@ -248,7 +251,7 @@ def _violations(timeline: Timeline) -> tuple[str, ...]:
     return tuple(map(str, check(timeline)))
 
 
-def _run_with_progress(world: World, until_ns: int) -> bool:
+def _run_with_progress(world: World, until_ns: int, run_until: Callable[[int], bool]) -> bool:
     """Run to the end; True if the user interrupted. The bar is drawn only for a person.
 
     Raises BadInput if the run ended in a storm of events.
@@ -258,7 +261,7 @@ def _run_with_progress(world: World, until_ns: int) -> bool:
     try:
         with click.progressbar(slices, label="cluster time", file=sys.stderr, hidden=hidden) as bar:
             for time_ns in bar:
-                if world.run_until(time_ns):
+                if run_until(time_ns):
                     break
         if world.storm:
             raise BadInput(world.storm)

@@ -73,10 +73,7 @@ class World:
         spec = scenario.network
         link = Link(int(spec.delay), int(spec.jitter), spec.loss_percent, spec.duplicate_percent)
         self.network = Network(self._nodeids(), link, self.stream, self.scheduler.after, LOOPBACK_NS)
-        infos = tuple(
-            ev.NodeInfo(node.nodeid, node.name, node.votes, scenario.profile_of(node.nodeid), _letter(index))
-            for index, node in enumerate(conf.nodes)
-        )
+        infos = tuple(msgspec.structs.replace(info, disk=scenario.profile_of(info.nodeid)) for info in node_infos(conf))
         self.record(ev.WORLD, ev.NO_CAUSE, self._run_started(infos))
         given = scenario.start.database
         database = load_database(Path(given)) if given else seed_database(conf, EPOCH_S)
@@ -272,6 +269,13 @@ def _turn(intervention: do.AnyIntervention) -> tuple[int, float]:
     """Order in which interventions take place: by time; at one time those with an exact place come first."""
     exact = intervention.after_step >= 0
     return int(intervention.at), intervention.after_event if exact else math.inf
+
+
+def node_infos(conf: CorosyncConf) -> tuple[ev.NodeInfo, ...]:
+    """The nodes of a cluster with the letters they go by, in the order of the nodelist."""
+    return tuple(
+        ev.NodeInfo(node.nodeid, node.name, node.votes, letter=_letter(index)) for index, node in enumerate(conf.nodes)
+    )
 
 
 def _letter(index: int) -> str:

@@ -289,7 +289,7 @@ def _token_ignored(body: totem.TokenIgnored, node: str, _view: ClusterView) -> s
 def _state(body: totem.StateEntered, node: str, view: ClusterView) -> str:
     if body.state == "GATHER":
         failed = f"; without {names(view, body.failed)}" if body.failed else ""
-        return f"{node} looks for members: {GATHER_WORDS.get(body.text, body.text)}{failed}"
+        return f"{node} looks for members: {_gather_reason(body, view)}{failed}"
     words = {
         "COMMIT": f"{node} has agreed on members; the commit token of ring {body.ring_id} goes round",
         "RECOVERY": f"{node} recovers: members of the old ring send each other what some of them miss",
@@ -298,12 +298,23 @@ def _state(body: totem.StateEntered, node: str, view: ClusterView) -> str:
     return words.get(body.state, f"{node} enters {body.state}: {body.text}")
 
 
+def _gather_reason(body: totem.StateEntered, view: ClusterView) -> str:
+    timeouts_ms = view.run.timeouts_ms if view.run else {}
+    token_ms, consensus_ms = timeouts_ms.get("token", 0), timeouts_ms.get("consensus", 0)
+    if body.text == Gather.TOKEN_LOST_OPERATIONAL.text and token_ms:
+        return f"no token came for {span(token_ms * MS)}, the token timeout"
+    if body.text == Gather.CONSENSUS_TIMEOUT.text and consensus_ms:
+        return f"not everybody answered within {span(consensus_ms * MS)}; the silent ones are given up"
+    return GATHER_WORDS.get(body.text, body.text)
+
+
 def _membership(body: totem.MembershipInstalled, node: str, view: ClusterView) -> str:
-    changes = [
-        f"{names(view, group)} {word}" for group, word in ((body.joined, "joined"), (body.left, "left")) if group
-    ]
+    left = [nodeid for nodeid in body.left if nodeid not in body.unannounced]
+    groups = ((body.joined, "joined"), (left, "left"))
+    changes = [f"{names(view, group)} {word}" for group, word in groups if group]
     if body.unannounced:
-        changes.append(f"{names(view, body.unannounced)} without a word")
+        verb = "is" if len(body.unannounced) == 1 else "are"
+        changes.append(f"{names(view, body.unannounced)} {verb} out without a word")
     tail = f"; {', '.join(changes)}" if changes else ""
     return f"{node} has a new ring {body.ring_id} of {names(view, body.members)}{tail}"
 

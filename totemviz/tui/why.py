@@ -1,70 +1,25 @@
 """Why did this happen? The causes of the event at the cursor, back to the first, told in sentences.
 
-Ordinary links of the chain (token hops, mostly) are folded once the story is told; what remains are the turning
-points: people, disks, processes, timers, losses and memberships.
+The story is ``trace.why``'s. Beside its main line hang the other causes of each of its events, from the graph of all
+causes (``trace.causes``).
 """
 
 from __future__ import annotations
 
-from totemviz.totem import effects as totem
-from totemviz.trace import events as ev
+from totemviz.trace.causes import Causes
 from totemviz.trace.events import Event
-from totemviz.trace.timeline import Timeline
+from totemviz.trace.view import ClusterView
+from totemviz.trace.why import BEGINNINGS, Link, Story, story
 from totemviz.trace.words import sentence
 from totemviz.tui.eventlist import role_of, stamp
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import CURSOR, DIM, FAINT, PLAIN, Drawing, Hit, Line, clip, fit, grouped
 from totemviz.tui.textpanel import TextPanel
 
-NEAR = 3
-LINKS_MAX = 50_000
-TURNING_POINTS = (
-    ev.RunStarted,
-    ev.Intervened,
-    ev.WriteStarted,
-    ev.DiskChanged,
-    ev.FsyncStarted,
-    ev.FsyncFinished,
-    ev.ProcessBlocked,
-    ev.ProcessResumed,
-    ev.ProcessKilled,
-    ev.ProcessStarted,
-    ev.DatagramDropped,
-    ev.DatagramQueued,
-    ev.LinkChanged,
-    totem.StateEntered,
-    totem.MembershipInstalled,
-)
-LOUD_TIMERS = ("token loss", "consensus", "token warning")
+LINKS_MAX = 4_000
+"""Causes followed for the panel: some 20 ms of work at worst. ``--why`` follows all."""
 
-
-def is_turning_point(event: Event) -> bool:
-    """Whether the event stays in the story when its neighbours are folded."""
-    body = event.body
-    if isinstance(body, ev.TimerExpired):
-        return body.timer in LOUD_TIMERS
-    return isinstance(body, TURNING_POINTS)
-
-
-def story(timeline: Timeline, position: int) -> list[Event | int]:
-    """The chain of causes, nearest first; an int stands for that many folded links."""
-    told: list[Event | int] = []
-    folded = 0
-    for link in range(LINKS_MAX):
-        if not 0 <= position < len(timeline):
-            break
-        event = timeline[position]
-        if link < NEAR or event.cause < 0 or is_turning_point(event):
-            if folded:
-                told.append(folded)
-                folded = 0
-            told.append(event)
-        else:
-            folded += 1
-        position = event.cause
-    if folded:
-        told.append(folded)
-    return told
+ROUTINE = ("", "because", "sent")
 
 
 class WhyPanel(TextPanel):
@@ -72,7 +27,8 @@ class WhyPanel(TextPanel):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._told: list[Event | int] = []
+        self._causes: Causes | None = None
+        self._told: Story | None = None
         self._told_at: tuple[int, Event | None] = (-2, None)
 
     def title(self, moment: Moment) -> str:  # noqa: D102
@@ -82,22 +38,46 @@ class WhyPanel(TextPanel):
         event = moment.session.cursor.event
         if event is None:
             return Drawing([[(" Nothing has happened yet.", DIM)]])
-        if self._told_at != (moment.position, event):
-            self._told = story(moment.timeline, moment.position)
+        causes = self._causes
+        if causes is None or causes.timeline is not moment.timeline:
+            causes = self._causes = Causes(moment.timeline)
+            self._told_at = (-2, None)
+        tale = self._told
+        if tale is None or self._told_at != (moment.position, event):
+            tale = self._told = story(causes, moment.position, LINKS_MAX)
             self._told_at = (moment.position, event)
-        lines: list[Line] = []
-        hits: list[Hit] = []
-        for index, link in enumerate(self._told):
-            if isinstance(link, int):
-                lines.append([(f"{'':>13}  ⋮ ", FAINT), (f"{grouped(link)} ordinary steps before that", DIM)])
-                continue
-            text = sentence(link, moment.view)
-            if index == 0:
-                lines.append([(fit(f"▸{stamp(link.time_ns)}  {text}", width), CURSOR)])
-            else:
-                lines.append([(f" {stamp(link.time_ns)}  ", DIM), ("↑ because ", FAINT), (text, role_of(link))])
-            hits.append(Hit(0, len(lines) - 1, width, "event", link.id))
-        last = self._told[-1]
-        if isinstance(last, Event) and last.cause < 0:
-            lines.append([(f"{'':>13}    that is where it began", PLAIN if len(self._told) > 1 else DIM)])
-        return Drawing([clip(line, width) for line in lines], tuple(hits))
+        return _draw(tale, causes, moment.view, moment.session.can_intervene, width)
+
+
+def _draw(tale: Story, causes: Causes, view: ClusterView, changeable: bool, width: int) -> Drawing:
+    lines: list[Line] = []
+    hits: list[Hit] = []
+    for index, link in enumerate(reversed(tale.links)):
+        event = link.event
+        text = sentence(event, view)
+        if index == 0:
+            lines.append([(fit(f"▸{stamp(event.time_ns)}  {text}", width), CURSOR)])
+        else:
+            how = "because" if link.relation in ROUTINE else f"{link.relation}:"
+            lines.append([(f" {stamp(event.time_ns)}  ", DIM), (f"↑ {how} ", FAINT), (text, role_of(event))])
+        hits.append(Hit(0, len(lines) - 1, width, "event", event.id))
+        for other in _besides(link, tale, causes):
+            lines.append([(f"{'':>15}├ and ", FAINT), (sentence(other, view), DIM)])
+            hits.append(Hit(0, len(lines) - 1, width, "event", other.id))
+        if link.folded:
+            steps = "one ordinary step" if link.folded == 1 else f"{grouped(link.folded)} ordinary steps"
+            lines.append([(f"{'':>13}  ⋮ ", FAINT), (f"{steps} before that", DIM)])
+    words = BEGINNINGS[tale.begin] or ("W: what if you had not?" if changeable else "")
+    if words:
+        lines.append([(f"{'':>15}{words}", PLAIN if len(tale.links) > 1 else DIM)])
+    return Drawing([clip(line, width) for line in lines], tuple(hits))
+
+
+def _besides(link: Link, tale: Story, causes: Causes) -> list[Event]:
+    """Causes of an event that a rule has put aside for a better one: those the main line does not come through."""
+    graph = causes.graph(link.event.id, events_max=2)
+    told = {other.event.id for other in tale.links}
+    relations = {cause: graph.edges[cause, link.event.id]["relation"] for cause in graph.predecessors(link.event.id)}
+    if all(relation in ROUTINE for relation in relations.values()):
+        return []
+    return [causes.timeline[cause] for cause, how in sorted(relations.items()) if how in ROUTINE and cause not in told]

@@ -13,7 +13,7 @@ class Cut(Intervention, frozen=True, kw_only=True, tag="cut"):
 
     @property
     def text(self) -> str:  # noqa: D102
-        return f"cut {', '.join(map(str, self.nodes))} off from the rest"
+        return f"cut {' and '.join(f'node {nodeid}' for nodeid in self.nodes)} off from the rest"
 
 
 class CutOneWay(Intervention, frozen=True, kw_only=True, tag="cut_one_way"):
