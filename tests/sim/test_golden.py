@@ -42,10 +42,24 @@ CASCADE = {
     "watchdog_expired",
     "node_fenced",
 }
+CLIENTS = {
+    "intervened",
+    "process_started",
+    "process_blocked",
+    "process_resumed",
+    "membership_installed",
+    "cpg_confchg",
+    "cpg_refused",
+    "flood_finished",
+    "ipc_backlog",
+    "queue_level_changed",
+}
 KINDS = {
     "cascade-article": CASCADE,
     "cascade-ring": CASCADE,
     "cascade-watchdog": CASCADE,
+    "client-stopped-reader": CLIENTS,
+    "client-stopped-pmxcfs": STORY | CLIENTS,
     "cold-boot": STORY | {"log", "cpg_confchg", "sync_completed"},
     "kill-restart": STORY,
     "partition": STORY,

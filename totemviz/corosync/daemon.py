@@ -8,7 +8,6 @@ exactly its place, and what they say and send comes out there. That is what make
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import TypeAlias
 
 from totemviz.corosync import lines, wire
@@ -126,7 +125,7 @@ class Daemon:
         self._own_timers: Mapping[str, Callable[[], None]] = {
             SCHEDULER_WATCH: self._watch_scheduler,
             RECHECK_TIMER: self.ipc.recheck_level,
-            FLUSH_TIMER: partial(self.ipc.flush, tell=True),
+            FLUSH_TIMER: lambda: self.ipc.flush(self._now_ns),
         }
         self._consumers: Mapping[type, Callable[..., None]] = {
             Deliver: self._deliver,
@@ -153,7 +152,7 @@ class Daemon:
             return []
         self._now_ns = now_ns
         if self.ipc.flush_waits:
-            self.ipc.flush()
+            self.ipc.flush(self._now_ns)
         self._walk(self.ring.receive(now_ns, datagram))
         return self._finish()
 
@@ -163,7 +162,7 @@ class Daemon:
             return []
         self._now_ns = now_ns
         if self.ipc.flush_waits and timer != FLUSH_TIMER:
-            self.ipc.flush()
+            self.ipc.flush(self._now_ns)
         if timer in _VOTEQUORUM_TIMERS:
             self.votequorum.expire(timer)
             return self._finish()
@@ -222,7 +221,7 @@ class Daemon:
         """Take the oldest request out of the client's ring and do it; all but mcasts are answered."""
         self._now_ns = now_ns
         if self.ipc.flush_waits:
-            self.ipc.flush()
+            self.ipc.flush(self._now_ns)
         request = self.ipc.connections[client].take_request()
         if isinstance(request, Mcast):
             return self.cpg_mcast(now_ns, client, request.payload)[1]
@@ -237,7 +236,7 @@ class Daemon:
     def client_readable(self, now_ns: int) -> list[DaemonOutput]:
         """A client has read so much that its socket can be written again: one pass of the main loop."""
         self._now_ns = now_ns
-        self.ipc.flush()
+        self.ipc.flush(self._now_ns)
         return self._finish()
 
     def cpg_join(self, now_ns: int, client: int, pid: int, group: str) -> tuple[CpgError, list[DaemonOutput]]:

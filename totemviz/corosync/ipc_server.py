@@ -29,6 +29,7 @@ from totemviz.corosync.ipc import (
     QueueLevel,
 )
 from totemviz.corosync.service import Core
+from totemviz.totem.config import MS
 from totemviz.totem.effects import Level
 
 CONFCHG_EVENT_SIZE = 184
@@ -58,8 +59,11 @@ class IpcServer:
         self.flow = FlowControl(net_mtu)
         self.connections: dict[int, Connection] = {}
         self._in_sync = True
+        self.flush_waits = False
+        """Is there a backlog, and so a job that every pass of the main loop runs?"""
         self._backlogged: dict[int, Connection] = {}
         self._told: dict[int, int] = {}
+        self._told_ns = 0
 
     # --------------------------------------------------------------------------------------------------- connections
 
@@ -75,6 +79,7 @@ class IpcServer:
         self.connections.pop(client, None)
         self._told.pop(client, None)
         if self._backlogged.pop(client, None) is not None and not self._backlogged:
+            self.flush_waits = False
             self._core.cancel_timer(FLUSH_TIMER)
 
     # ------------------------------------------------------------------------------------------------------- senders
@@ -134,18 +139,14 @@ class IpcServer:
             if not self._backlogged:
                 self._core.set_timer(FLUSH_TIMER, FLUSH_MS)
             self._backlogged[event.client] = connection
+            self.flush_waits = True
             self._tell_backlog(connection)
 
-    @property
-    def flush_waits(self) -> bool:
-        """Is there a backlog, and so a job that every pass of the main loop runs?"""
-        return bool(self._backlogged)
-
-    def flush(self, *, tell: bool = False) -> None:
-        """The job of one pass of the main loop: move what fits from the heap into the rings.
-
-        ``tell`` also reports how long the queues are.
-        """
+    def flush(self, now_ns: int) -> None:
+        """The job of one pass of the main loop: move what fits from the heap into the rings."""
+        tell = now_ns - self._told_ns >= FLUSH_MS * MS
+        if tell:
+            self._told_ns = now_ns
         for client, connection in list(self._backlogged.items()):
             moved = connection.flush()
             if moved:
@@ -158,6 +159,7 @@ class IpcServer:
         if self._backlogged:
             self._core.set_timer(FLUSH_TIMER, FLUSH_MS)
         else:
+            self.flush_waits = False
             self._core.cancel_timer(FLUSH_TIMER)
 
     def _tell_backlog(self, connection: Connection) -> None:

@@ -253,8 +253,6 @@ class Host:
             if self.daemon is None:
                 return
             event = self.record(sent, ev.DatagramReceived(source, sent, TYPE_NAMES[data[3]]))
-            if self.ring is not None:
-                self.ring.datagrams_wait(len(thread.inbox) and self._waiting_datagrams(thread))
             self.carry_out(COROSYNC, self.daemon.receive(self.world.now_ns, data), event)
 
         thread = self.processes.threads[COROSYNC]
@@ -278,7 +276,14 @@ class Host:
         def lose(cause: int) -> None:
             self.world.lost(source, self.nodeid, sent, data, "flushed after a pause", cause)
 
-        thread.post(Job(COROSYNC, run, waits, lose))
+        def run_late() -> None:
+            if self.ring is not None:
+                self.ring.datagrams_wait(self._waiting_datagrams(thread))
+            run()
+            if self.ring is not None:
+                self.ring.datagrams_wait(0)
+
+        thread.post(Job(COROSYNC, run_late, waits, lose))
 
     @staticmethod
     def _waiting_datagrams(thread: Thread) -> int:

@@ -43,7 +43,7 @@ class Program:
         self._join()
 
     def flood(self, count: int, size: int, rate: float, retry_ns: int, cause: int) -> None:
-        """Send ``count`` messages of ``size`` bytes, ``rate`` a second (0: as fast as it goes), once it has joined."""
+        """Send ``count`` messages of ``size`` bytes, ``rate`` a second (0: as fast as it goes), once it is a member."""
         every_ns = max(round(SECOND_NS / rate), IPC_NS) if rate else IPC_NS
         self._flood = Flood(self, self._host, count, size, every_ns, retry_ns, cause)
         if self._joined:
@@ -55,15 +55,17 @@ class Program:
     def _join_answered(self, error: CpgError) -> None:
         if error is CpgError.TRY_AGAIN:
             self.later(JOIN_RETRY_NS, self._join)
-        elif error is CpgError.OK:
-            self._joined = True
-            if self._flood is not None:
-                self._flood.send()
-        else:
+        elif error is not CpgError.OK:
             self._host.local_ipc.end_program(self.name, self._event_id)
 
     def _event(self, body: ClientEvent, event: int) -> None:
         self.received += 1
+        if (
+            not self._joined
+        ):  # its own join is the first thing it hears of; before, a large message would be interrupted
+            self._joined = True
+            if self._flood is not None:
+                self._flood.send()
 
     def later(self, delay_ns: int, run: Callable[[], None]) -> None:
         """Sleep, then go on if the program still lives, and when it is not stopped."""
