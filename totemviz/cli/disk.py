@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from totemviz.cli.common import INTERRUPTED, readable_errors
+from totemviz.cli.common import INTERRUPTED, BadInput, readable_errors
 
 
 @click.command()
@@ -22,10 +22,17 @@ def disk(path: str, name: str, as_json: bool) -> None:
         from totemviz.sim import measure, saved_profiles
 
         saved_profiles.check_name(name)
+        folder = Path(path).resolve()
+        if not folder.is_dir():
+            raise BadInput(f"{path}: no such folder; give a folder on the disk to measure, e.g. /var/lib/pve-cluster")
         hidden = as_json or not sys.stderr.isatty()
         try:
             with click.progressbar(length=measure.DURATION_NS, label="syncing", file=sys.stderr, hidden=hidden) as bar:
-                result = measure.measure(Path(path).resolve(), lambda done_ns: bar.update(done_ns - bar.pos))
+                result = measure.measure(folder, lambda done_ns: bar.update(done_ns - bar.pos))
+        except OSError as error:
+            raise BadInput(
+                f"{path}: no file can be synced there ({error.strerror}); give a folder you may write to"
+            ) from None
         except KeyboardInterrupt:
             click.echo("interrupted: nothing is saved, the temporary file is removed", err=True)
             sys.exit(INTERRUPTED)

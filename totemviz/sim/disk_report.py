@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 
+from totemviz.sim.device import QUEUE_DEPTH
 from totemviz.sim.measure import Measurement, nearest
 from totemviz.sim.profiles import PROFILES
 
@@ -64,6 +65,7 @@ def meaning(measurement: Measurement) -> list[str]:
     """What follows for /etc/pve, in both host models, one paragraph each."""
     rate, median_ns = measurement.fsync_per_second, measurement.percentile_ns(50)
     p99_ns, max_ns = measurement.percentile_ns(99), measurement.latencies_ns[-1]
+    full_ns = QUEUE_DEPTH * median_ns
     late = "longer than" if max_ns > TOKEN_TIMEOUT_NS else "well within"
     paragraphs = [
         f"It syncs most like: {nearest(rate).title}. FSYNCS/SECOND is not the number of writes per second to /etc/pve.",
@@ -75,7 +77,12 @@ def meaning(measurement: Measurement) -> list[str]:
         f"disk. It syncs {SYNCS_PER_CHECKPOINT} times per checkpoint, about once in 1,000 pages: 0.006 to 0.024 syncs "
         f"per write. Then what is written on this node waits some {_time(SYNCS_PER_CHECKPOINT * median_ns)}, seldom "
         f"{_time(SYNCS_PER_CHECKPOINT * p99_ns)}; the other nodes wait with it only if the membership changes at that "
-        "moment. No token ever waits for this disk. VM disks on it do care.",
+        "moment. No token ever waits for this disk; only a ring that is being formed may, for the ring-id file. VM "
+        "disks on it do care.",
+        f"With the queue of this disk full ({QUEUE_DEPTH} small writes of guests ahead) one sync would take some "
+        f"{_time(full_ns)}, a checkpoint of pmxcfs {_time(SYNCS_PER_CHECKPOINT * full_ns)}"
+        f"{_too_long(full_ns)}. A node with HA on it is reset when pmxcfs stands still for a minute: scenarios can "
+        "try it with disk_load and [ha].",
     ]
     if rate > TOO_FAST:
         paragraphs.append(
@@ -89,6 +96,11 @@ def meaning(measurement: Measurement) -> list[str]:
         "drive survives a power cut cannot be measured; the saved profile assumes no power-loss protection."
     )
     return paragraphs
+
+
+def _too_long(sync_ns: int) -> str:
+    """What a node risks that enters a ring while its disk's queue is full."""
+    return ", and a new ring waits for this node longer than its token timeout" if sync_ns > TOKEN_TIMEOUT_NS else ""
 
 
 def _time(time_ns: int) -> str:

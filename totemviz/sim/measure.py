@@ -104,7 +104,8 @@ def profile_of(measurement: Measurement, name: str) -> DiskProfile:
         stalls_per_million_syncs=len(stalls_ns) * 1_000_000 // len(latencies_ns),
         stall_min_ns=stalls_ns[0] if stalls_ns else 0,
         stall_max_ns=stalls_ns[-1] if stalls_ns else 0,
-        source=f"totemviz disk: {len(latencies_ns)} rounds of create, write, fsync in {measurement.folder}.",
+        source=f"totemviz disk: {len(latencies_ns)} rounds of create, write, fsync in {measurement.folder}. "
+        "The rate of large writes was not measured.",
     )
 
 
