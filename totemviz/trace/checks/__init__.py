@@ -13,6 +13,7 @@ each ``Invariant`` names the kinds of events it looks at and keeps the little st
 * ``membership``: agreement, commit token, common start, clean lists (27-29, 33)
 * ``liveness``: what must happen in the end, in time, or not at all (30-32); how quiet time is found is told there
 * ``services``: CPG views that add up (37), one quorate partition (38)
+* ``replica``, ``exchange``: /etc/pve (103 to 135: pmxcfs sheet §12, its numbers plus 100)
 
 Use ``check(timeline)`` for a finished run; a ``Checker`` fed event by event for a growing one. Numbers 18 and 29 are
 broken by the faithful machine (``Invariant.known_failure`` names the quirk); ``unexpected`` leaves them out, and what
@@ -26,12 +27,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from totemviz.trace.checks import (
+    exchange,
     flow,
     hold,
     integrity,
     liveness,
     membership,
     order,
+    replica,
     retransmission,
     rings,
     services,
@@ -82,6 +85,16 @@ _ALL: tuple[type[Invariant], ...] = (
     synchrony.NothingLost,
     services.ConfchgBalance,
     services.OneQuoratePartition,
+    replica.VersionsCount,
+    replica.SameResults,
+    replica.AnswersAreApplied,
+    replica.CountsRise,
+    replica.AppliedWhenSynced,
+    replica.AppliedWhenQuorate,
+    exchange.OneLeader,
+    exchange.CommitsTheMaster,
+    exchange.OneOfEach,
+    replica.LocksAreKept,
 )
 
 CHECKERS: Mapping[int, type[Invariant]] = {invariant.number: invariant for invariant in _ALL}
