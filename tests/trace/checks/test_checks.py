@@ -302,10 +302,12 @@ CASES: list[tuple[int, Callable[[Doctor], None]]] = [
 
 
 def test_there_is_a_checker_for_every_invariant() -> None:
-    assert list(CHECKERS) == [*range(1, 35), 37, 38]
+    assert [number for number in CHECKERS if number < 100] == [*range(1, 35), 37, 38]
     assert all(invariant.name and invariant.sentence.endswith(".") for invariant in CHECKERS.values())
-    assert {n for n, invariant in CHECKERS.items() if invariant.known_failure} == {13, 18, 29}
-    assert {number for number, _ in CASES} == set(CHECKERS) - {37, 38}, "those are doctored in test_services"
+    assert {n for n, invariant in CHECKERS.items() if invariant.known_failure and n < 100} == {13, 18, 29}
+    assert {number for number, _ in CASES} == {number for number in CHECKERS if number < 100} - {37, 38}, (
+        "those are doctored in test_services"
+    )
 
 
 def test_a_true_run_breaks_nothing() -> None:
