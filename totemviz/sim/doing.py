@@ -10,12 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from totemviz.sim import guest_tools
+from totemviz.sim import guest_tools, network_tools
 from totemviz.sim import interventions as do
 from totemviz.sim.interventions.hosts import HOST
-from totemviz.sim.network import Link
+from totemviz.sim.scenario import with_key
 from totemviz.sim.threads import COROSYNC, PMXCFS
-from totemviz.trace import events as ev
 
 if TYPE_CHECKING:
     from totemviz.sim.world import World
@@ -67,67 +66,8 @@ def _disk_fault(world: World, action: do.DiskFault, event: int) -> None:
     world.hosts[action.node].storage.fault(action.fault, action.factor, event)
 
 
-def _drop_token(world: World, action: do.DropToken, event: int) -> None:
-    world.network.drop_tokens = action.count
-    world.network.drop_tokens_cause = event
-
-
-def _drop_message(world: World, action: do.DropMessage, event: int) -> None:
-    world.network.drop_messages_to = action.target
-    world.network.drop_messages_cause = event
-
-
-def _cut(world: World, action: do.Cut, event: int) -> None:
-    for (source, target), link in world.network.links.items():
-        if (source in action.nodes) != (target in action.nodes):
-            _set_link(world, source, target, link, event, cut=True)
-
-
-def _cut_one_way(world: World, action: do.CutOneWay, event: int) -> None:
-    pair = (action.source, action.target)
-    if pair in world.network.links:
-        _set_link(world, *pair, world.network.links[pair], event, cut=True)
-
-
-def _heal(world: World, action: do.Heal, event: int) -> None:
-    for (source, target), link in world.network.links.items():
-        if link.cut:
-            _set_link(world, source, target, link, event, cut=False)
-
-
-def _loss(world: World, action: do.Loss, event: int) -> None:
-    for (source, target), link in world.network.links.items():
-        _set_link(world, source, target, link, event, loss_percent=action.percent)
-
-
-def _duplicate(world: World, action: do.Duplicate, event: int) -> None:
-    for (source, target), link in world.network.links.items():
-        link.duplicate_percent = action.percent
-        _set_link(world, source, target, link, event)
-
-
-def _delay(world: World, action: do.Delay, event: int) -> None:
-    for (source, target), link in world.network.links.items():
-        link.delay_ns, link.jitter_ns = int(action.delay), int(action.jitter)
-        _set_link(world, source, target, link, event)
-
-
-def _set_link(
-    world: World,
-    source: int,
-    target: int,
-    link: Link,
-    cause: int,
-    *,
-    cut: bool | None = None,
-    loss_percent: float = -1.0,
-) -> None:
-    if cut is not None:
-        link.cut = cut
-    if loss_percent >= 0:
-        link.loss_percent = loss_percent
-    body = ev.LinkChanged(source, target, link.cut, link.loss_percent, link.delay_ns)
-    link.changed_by = world.record(ev.WORLD, cause, body)
+def _set_timeout(world: World, action: do.SetTimeout, event: int) -> None:
+    world.reconfigure(with_key(world.conf, action.key, action.value), event)
 
 
 DO: dict[type, Callable[[World, Any, int], None]] = {
@@ -155,13 +95,18 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.CpgFlood: _cpg_flood,
     do.QuorumDevice: lambda world, action, event: world.hosts[action.node].quorum_tools.set_device(action.vote, event),
     do.ExpectedVotes: lambda world, action, event: world.hosts[action.node].quorum_tools.expect(action.votes, event),
-    do.DropToken: _drop_token,
-    do.DropMessage: _drop_message,
-    do.Cut: _cut,
-    do.CutOneWay: _cut_one_way,
-    do.Heal: _heal,
-    do.Loss: _loss,
-    do.Duplicate: _duplicate,
-    do.Delay: _delay,
+    do.DropToken: network_tools.drop_token,
+    do.DropMessage: network_tools.drop_message,
+    do.DropDatagram: network_tools.drop_datagram,
+    do.DelayDatagram: network_tools.delay_datagram,
+    do.DuplicateDatagram: network_tools.duplicate_datagram,
+    do.HoldDatagram: network_tools.hold_datagram,
+    do.SetTimeout: _set_timeout,
+    do.Cut: network_tools.cut,
+    do.CutOneWay: network_tools.cut_one_way,
+    do.Heal: network_tools.heal,
+    do.Loss: network_tools.loss,
+    do.Duplicate: network_tools.duplicate,
+    do.Delay: network_tools.delay,
 }
 """What carries out each kind of intervention."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -61,10 +62,15 @@ class Network:
             if source != target
         }
         self._streams = {pair: streams(f"network/{pair[0]}→{pair[1]}") for pair in self.links}
+        self._held: dict[tuple[int, int], list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self.drop_tokens = 0
         self.drop_tokens_cause = -1
         self.drop_messages_to: int | None = None
         self.drop_messages_cause = -1
+
+    def hold(self, source: int, target: int, action: Callable[..., None], args: tuple[Any, ...]) -> None:
+        """Keep a copy until the next one on this link has been sent; it then arrives just after that."""
+        self._held.setdefault((source, target), []).append((action, args))
 
     def send(self, source: int, target: int, datagram: bytes, sent: int, arrive: Arrive, lose: Lose) -> None:
         """Put a datagram on its way to ``target``, or to everybody if 0."""
@@ -109,6 +115,9 @@ class Network:
             lose(source, target, sent, datagram, Loss("link is cut", link.changed_by))
             return
         delay_ns = link.delay_ns
+        if self._held:
+            for action, args in self._held.pop((source, target), ()):
+                self._schedule(delay_ns + link.jitter_ns + 1, action, *args)
         if link.jitter_ns or link.loss_percent or link.duplicate_percent:
             stream = self._streams[source, target]
             if link.loss_percent and stream.random() * 100 < link.loss_percent:

@@ -59,7 +59,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from totemviz.corosync.conf import ConfError, CorosyncConf, load, parse
+from totemviz.corosync.conf import ConfError, CorosyncConf, dump, load, parse
 from totemviz.corosync.quirks import Quirks
 from totemviz.corosync.wire import GROUP_NAME_MAX
 from totemviz.pmxcfs.process import Quirks as PmxcfsQuirks
@@ -70,14 +70,21 @@ from totemviz.sim.interventions import (
     CpgFlood,
     CpgRead,
     CreateGuest,
+    Delay,
     DiskFault,
+    DropMessage,
+    Duplicate,
     ExpectedVotes,
+    Heal,
     LoadDisk,
+    Loss,
     MigrateGuest,
     Pause,
     QuorumDevice,
     SetDisk,
     SetGuest,
+    SetTimeout,
+    Tamper,
 )
 from totemviz.sim.interventions.hosts import HOST
 from totemviz.sim.quorum_tools import VOTES
@@ -88,6 +95,23 @@ from totemviz.sim.units import MS, SECOND, US, Duration
 from totemviz.totem.config import Transport
 
 NODES_MAX = 64
+
+RELOADED_KEYS = (
+    "token",
+    "token_retransmit",
+    "hold",
+    "consensus",
+    "join",
+    "merge",
+    "token_retransmits_before_loss_const",
+    "downcheck",
+    "fail_recv_const",
+    "seqno_unchanged_const",
+    "window_size",
+    "max_messages",
+    "miss_count_const",
+)
+"""Keys of the totem section that take effect when a running corosync reads its file again (``totemconfig.c``)."""
 VMID_MIN, VMID_MAX = 100, 999_999_999
 VOTES_MAX = 255
 """votequorum keeps the quorum in 8 bits; more expected votes than this make no sense to it."""
@@ -317,10 +341,11 @@ def check_intervention(
     """
     nodeids = [node.nodeid for node in conf.nodes]
     known = ", ".join(map(str, nodeids))
+    zero_is_every = isinstance(intervention, DropMessage | Heal | Loss | Duplicate | Delay | Tamper)
     for field in ("node", "nodes", "source", "target"):
         value = getattr(intervention, field, ())
         for nodeid in value if isinstance(value, tuple) else (value,):
-            if nodeid not in nodeids and not (field == "target" and nodeid == 0):
+            if nodeid not in nodeids and not (zero_is_every and nodeid == 0):
                 return field, f"there is no node {nodeid}; the cluster has {known}"
     if isinstance(intervention, SetDisk) and (problem := _disk_problem(intervention.profile)):
         return "profile", problem
@@ -328,6 +353,8 @@ def check_intervention(
     known_processes = (COROSYNC, PMXCFS, *programs, *((HOST,) if isinstance(intervention, Pause) else ()))
     if process and process not in known_processes:
         return "process", f"unknown process {process!r}; use {' or '.join(known_processes)}"
+    if isinstance(intervention, SetTimeout):
+        return _timeout_problem(intervention, conf)
     if isinstance(intervention, CpgRead | CpgFlood) and (wrong := _client_problem(intervention)):
         return wrong
     if isinstance(intervention, QuorumDevice | ExpectedVotes) and (wrong := _quorum_problem(intervention, conf)):
@@ -340,6 +367,23 @@ def check_intervention(
     if not 0 <= percent <= 100:
         return "percent", f"{percent:g} is not a percentage; use 0 to 100"
     return None
+
+
+def _timeout_problem(intervention: SetTimeout, conf: CorosyncConf) -> tuple[str, str] | None:
+    if intervention.key not in RELOADED_KEYS:
+        return "key", f"totem.{intervention.key} does not change at a reload; use one of {', '.join(RELOADED_KEYS)}"
+    try:
+        with_key(conf, intervention.key, intervention.value)
+    except ConfError as error:
+        return "value", str(error).split(": ", 1)[-1]
+    return None
+
+
+def with_key(conf: CorosyncConf, key: str, value: int) -> CorosyncConf:
+    """The same cluster with another value of a key of the totem section. Raises ConfError if corosync refuses it."""
+    changed = parse(f"{dump(conf)}\ntotem {{\n  {key}: {value}\n}}\n", conf.path)
+    totem = msgspec.structs.replace(changed.totem, quirks=conf.totem.quirks)
+    return msgspec.structs.replace(changed, totem=totem)
 
 
 def _guest_problem(intervention: AnyIntervention) -> tuple[str, str] | None:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+
+class Planned(NamedTuple):
+    """An action that is going to be taken at a time; ``number`` is its place among those of the same time."""
+
+    time_ns: int
+    number: int
+    action: Callable[..., None]
+    args: tuple[Any, ...]
 
 
 class Scheduler:
@@ -30,6 +39,15 @@ class Scheduler:
     def after(self, delay_ns: int, action: Callable[..., None], *args: Any) -> None:
         """Run ``action(*args)`` in ``delay_ns``."""
         self.at(self.now_ns + delay_ns, action, *args)
+
+    def planned(self) -> Iterator[Planned]:
+        """What is going to happen, in no particular order."""
+        return map(Planned._make, self._heap)
+
+    def withdraw(self, planned: Planned) -> None:
+        """Let something not happen. Raises ValueError if it is not planned."""
+        self._heap.remove((planned.time_ns, planned.number, planned.action, planned.args))
+        heapq.heapify(self._heap)
 
     @property
     def next_ns(self) -> int | None:

@@ -24,7 +24,7 @@ from totemviz.sim.doing import DO
 from totemviz.sim.host import Host, ring_id_file
 from totemviz.sim.network import Link, Loss, Network
 from totemviz.sim.scenario import Scenario
-from totemviz.sim.scheduler import Scheduler
+from totemviz.sim.scheduler import Planned, Scheduler
 from totemviz.sim.seed import CONFIG_DB, load_database, seed_database
 from totemviz.sim.units import MS, US, Duration
 from totemviz.totem.effects import RingId
@@ -218,7 +218,18 @@ class World:
         if data[3] == ORF_TOKEN:
             self.hinder_token(data, event)
 
+    def flights(self, sent: int, target: int) -> list[Planned]:
+        """The copies on their way to another node of the datagram that an event sent; ``target`` 0: all of them."""
+        arriving = [planned for planned in self.scheduler.planned() if planned.action == self._arrive]
+        chosen = [p for p in arriving if p.args[2] == sent and p.args[1] != p.args[0] and target in (0, p.args[1])]
+        return sorted(chosen, key=lambda planned: planned.number)
+
     # ----------------------------------------------------------------------------------- what keeps a token from moving
+
+    def hinder(self, data: bytes, event: int) -> None:
+        """If this datagram is a token, remember the event that keeps it from moving."""
+        if data[3] == ORF_TOKEN:
+            self.hinder_token(data, event)
 
     def hinder_token(self, data: bytes, event: int) -> None:
         """Remember the event that stopped this token; a token timer that expires will name it as its cause."""
@@ -241,6 +252,16 @@ class World:
     def nodeids(self) -> list[int]:
         """All nodes, by node id."""
         return list(self.hosts)
+
+    def reconfigure(self, conf: CorosyncConf, cause: int) -> None:
+        """All daemons read a changed corosync.conf; those that are started later begin with it."""
+        self.conf = conf
+        for host in self.hosts.values():
+            if host.daemon is not None and host.ring is not None:
+                host.daemon.conf = conf
+                host.ring.instance.reconfigure(conf.totem)
+        started = self._run_started(())
+        self.record(ev.WORLD, cause, ev.TimeoutsChanged(started.timeouts_ms, started.limits))
 
     def scenario_until(self, position: int) -> Scenario:
         """The scenario with everything that was done up to an event, so that running it gives the same run."""

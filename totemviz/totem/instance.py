@@ -110,7 +110,7 @@ class Instance:
         """Packets known to wait although nobody handed them over: only a recording knows of such."""
 
         # the same timers are set at every token: build their effects once
-        self._timers = {timer: SetTimer(timer, delay_ns) for timer, delay_ns in _delays_ns(config).items()}
+        self._timers = _timers(config)
         self._cancels = {timer: CancelTimer(timer) for timer in TotemTimer}
 
     @property
@@ -139,6 +139,11 @@ class Instance:
     def log(self, level: Level, text: str) -> None:
         """Write a line of subsystem TOTEM."""
         self.out.append(Log(level, "TOTEM", text))
+
+    def reconfigure(self, config: TotemConfig) -> None:
+        """Take other timeouts (``totemsrp.c`` reads them whenever it starts a timer; one that runs goes on)."""
+        self.config = config
+        self._timers = _timers(config)
 
     def set_timer(self, timer: TotemTimer) -> None:
         """(Re)start a timer with its configured delay; a delay of 0 means the timer is switched off."""
@@ -189,6 +194,10 @@ def merge(ids: Iterable[int], into: list[int]) -> None:
     for nodeid in ids:
         if nodeid not in into:
             into.append(nodeid)
+
+
+def _timers(config: TotemConfig) -> dict[TotemTimer, SetTimer]:
+    return {timer: SetTimer(timer, delay_ns) for timer, delay_ns in _delays_ns(config).items()}
 
 
 def _delays_ns(config: TotemConfig) -> dict[TotemTimer, int]:

@@ -58,6 +58,13 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     limits: dict[str, int] = {}
 
 
+class TimeoutsChanged(msgspec.Struct, frozen=True, tag="timeouts_changed"):
+    """All daemons read a changed corosync.conf: the values in effect from now on, as in ``RunStarted``."""
+
+    timeouts_ms: dict[str, int]
+    limits: dict[str, int]
+
+
 class Intervened(msgspec.Struct, frozen=True, tag="intervened"):
     """Somebody did something: ``action`` is the intervention's name, ``text`` says it in words."""
 
@@ -294,6 +301,7 @@ class NodeFenced(msgspec.Struct, frozen=True, gc=False, tag="node_fenced"):
 WorldBody: TypeAlias = (
     RunStarted
     | Intervened
+    | TimeoutsChanged
     | DatagramSent
     | DatagramReceived
     | DatagramDropped

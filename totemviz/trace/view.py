@@ -175,6 +175,12 @@ class ClusterView:
         for info in body.nodes:
             self.nodes[info.nodeid] = NodeView(info, body.timeouts_ms.get("token", 0), disk=info.disk)
 
+    def _timeouts_changed(self, event: Event, body: ev.TimeoutsChanged) -> None:
+        if self.run is not None:
+            self.run = msgspec.structs.replace(self.run, timeouts_ms=body.timeouts_ms, limits=body.limits)
+        for node in self.nodes.values():
+            node.token_ms = body.timeouts_ms.get("token", 0)
+
     # token
 
     def _token_received(self, event: Event, body: totem.TokenReceived) -> None:
@@ -408,6 +414,7 @@ class ClusterView:
 
 _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     ev.RunStarted: ClusterView._run_started,
+    ev.TimeoutsChanged: ClusterView._timeouts_changed,
     totem.TokenReceived: ClusterView._token_received,
     totem.RetransmitChecked: ClusterView._retransmit_checked,
     totem.MessageOrdered: ClusterView._message_ordered,

@@ -415,6 +415,10 @@ def _configuration(body: totem.ConfigurationChange, node: str, view: ClusterView
 SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.RunStarted: _run_started,
     ev.Intervened: _intervened,
+    ev.TimeoutsChanged: lambda body, node, view: (
+        f"all nodes read corosync.conf again: token {body.timeouts_ms.get('token', 0)} ms, "
+        f"consensus {body.timeouts_ms.get('consensus', 0)} ms"
+    ),
     ev.DatagramSent: _sent,
     ev.DatagramReceived: _received,
     ev.DatagramDropped: _dropped,

@@ -12,7 +12,15 @@ from typing import TypeAlias
 
 from totemviz.sim.interventions.base import Intervention
 from totemviz.sim.interventions.clients import CpgFlood, CpgRead
-from totemviz.sim.interventions.datagrams import DropMessage, DropToken
+from totemviz.sim.interventions.datagrams import (
+    DelayDatagram,
+    DropDatagram,
+    DropMessage,
+    DropToken,
+    DuplicateDatagram,
+    HoldDatagram,
+    Tamper,
+)
 from totemviz.sim.interventions.disks import DiskFault, LoadDisk, MendDisk, SetDisk, StallDisk
 from totemviz.sim.interventions.files import Delete, MakeDirectory, Rename, Write
 from totemviz.sim.interventions.guests import (
@@ -23,7 +31,7 @@ from totemviz.sim.interventions.guests import (
     SetStatus,
     WriteClusterLog,
 )
-from totemviz.sim.interventions.hosts import Kill, Leave, Pause, PowerCut, Restart
+from totemviz.sim.interventions.hosts import Kill, Leave, Pause, PowerCut, Restart, SetTimeout
 from totemviz.sim.interventions.links import Cut, CutOneWay, Delay, Duplicate, Heal, Loss
 from totemviz.sim.interventions.quorum import ExpectedVotes, QuorumDevice
 
@@ -47,6 +55,7 @@ AnyIntervention: TypeAlias = (
     | PowerCut
     | Restart
     | Leave
+    | SetTimeout
     | Pause
     | CpgRead
     | CpgFlood
@@ -58,6 +67,10 @@ AnyIntervention: TypeAlias = (
     | Delay
     | DropToken
     | DropMessage
+    | DropDatagram
+    | DelayDatagram
+    | DuplicateDatagram
+    | HoldDatagram
     | QuorumDevice
     | ExpectedVotes
 )
@@ -70,14 +83,18 @@ __all__ = [
     "Cut",
     "CutOneWay",
     "Delay",
+    "DelayDatagram",
     "Delete",
     "DestroyGuest",
     "DiskFault",
+    "DropDatagram",
     "DropMessage",
     "DropToken",
     "Duplicate",
+    "DuplicateDatagram",
     "ExpectedVotes",
     "Heal",
+    "HoldDatagram",
     "Intervention",
     "Kill",
     "Leave",
@@ -94,7 +111,9 @@ __all__ = [
     "SetDisk",
     "SetGuest",
     "SetStatus",
+    "SetTimeout",
     "StallDisk",
+    "Tamper",
     "Write",
     "WriteClusterLog",
 ]

@@ -3,6 +3,57 @@
 from __future__ import annotations
 
 from totemviz.sim.interventions.base import Intervention
+from totemviz.sim.units import Duration
+
+
+class Tamper(Intervention, frozen=True, kw_only=True):
+    """Base of what is done to one datagram in flight: the one that was sent by the event ``sent``, to ``target``.
+
+    ``target`` 0: every copy of it that is still on its way. A copy that has arrived is out of reach.
+    """
+
+    sent: int
+    target: int = 0
+
+    def _told(self, done: str) -> str:
+        to = f" to node {self.target}" if self.target else ""
+        return f"{done} the datagram of event {self.sent}{to}"
+
+
+class DropDatagram(Tamper, frozen=True, kw_only=True, tag="drop_datagram"):
+    """It is lost."""
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return self._told("drop")
+
+
+class DelayDatagram(Tamper, frozen=True, kw_only=True, tag="delay_datagram"):
+    """It takes ``duration`` longer; what is sent later may overtake it."""
+
+    duration: Duration
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return self._told(f"delay by {self.duration}")
+
+
+class DuplicateDatagram(Tamper, frozen=True, kw_only=True, tag="duplicate_datagram"):
+    """It arrives twice, the second time ``duration`` after the first."""
+
+    duration: Duration = Duration(50_000)
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return self._told("duplicate")
+
+
+class HoldDatagram(Tamper, frozen=True, kw_only=True, tag="hold_datagram"):
+    """The next datagram from the same node to the same node overtakes it; until then it is held."""
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return self._told("let the next one overtake")
 
 
 class DropToken(Intervention, frozen=True, kw_only=True, tag="drop_token"):

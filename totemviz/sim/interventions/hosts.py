@@ -48,6 +48,20 @@ class Restart(Intervention, frozen=True, kw_only=True, tag="restart"):
         return f"start node {self.node} again" + (" with pmxcfs in local mode" if self.local else "")
 
 
+class SetTimeout(Intervention, frozen=True, kw_only=True, tag="set_timeout"):
+    """Change a key of the totem section on all nodes, as an edited corosync.conf and its reload do.
+
+    What derives from the key follows it, as at a start. A timer that runs keeps the time it was started with.
+    """
+
+    key: str
+    value: int
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"set totem.{self.key} to {self.value} on all nodes"
+
+
 class Leave(Intervention, frozen=True, kw_only=True, tag="leave"):
     """Stop pmxcfs and corosync on ``node`` the clean way (SIGTERM)."""
 

@@ -1,9 +1,18 @@
-"""What can happen to links between nodes: to all, or to one from a node to another."""
+"""What can happen to links between nodes: to those from ``source`` to ``target``, where 0 stands for every node."""
 
 from __future__ import annotations
 
 from totemviz.sim.interventions.base import Intervention
 from totemviz.sim.units import Duration
+
+
+def _links(source: int, target: int) -> str:
+    """Which links are meant, in words."""
+    if source and target:
+        return f"the link from node {source} to node {target}"
+    if source:
+        return f"every link from node {source}"
+    return f"every link to node {target}" if target else "every link"
 
 
 class Cut(Intervention, frozen=True, kw_only=True, tag="cut"):
@@ -28,39 +37,53 @@ class CutOneWay(Intervention, frozen=True, kw_only=True, tag="cut_one_way"):
 
 
 class Heal(Intervention, frozen=True, kw_only=True, tag="heal"):
-    """All links work again."""
+    """Links that were cut work again: all of them, or those from ``source`` to ``target``."""
+
+    source: int = 0
+    target: int = 0
 
     @property
     def text(self) -> str:  # noqa: D102
-        return "mend all links"
+        return f"mend {_links(self.source, self.target)}" if self.source or self.target else "mend all links"
 
 
 class Loss(Intervention, frozen=True, kw_only=True, tag="loss"):
-    """From now on every link loses ``percent`` of the datagrams."""
+    """From now on links lose ``percent`` of the datagrams."""
 
     percent: float
+    source: int = 0
+    target: int = 0
 
     @property
     def text(self) -> str:  # noqa: D102
-        return f"lose {self.percent:g} % of all datagrams"
+        if not (self.source or self.target):
+            return f"lose {self.percent:g} % of all datagrams"
+        return f"lose {self.percent:g} % of the datagrams on {_links(self.source, self.target)}"
 
 
 class Duplicate(Intervention, frozen=True, kw_only=True, tag="duplicate"):
-    """From now on every link delivers ``percent`` of the datagrams twice."""
+    """From now on links deliver ``percent`` of the datagrams twice."""
 
     percent: float
+    source: int = 0
+    target: int = 0
 
     @property
     def text(self) -> str:  # noqa: D102
-        return f"deliver {self.percent:g} % of all datagrams twice"
+        if not (self.source or self.target):
+            return f"deliver {self.percent:g} % of all datagrams twice"
+        return f"deliver {self.percent:g} % of the datagrams on {_links(self.source, self.target)} twice"
 
 
 class Delay(Intervention, frozen=True, kw_only=True, tag="delay"):
-    """From now on every datagram takes ``delay``, and up to ``jitter`` longer, so that one can overtake another."""
+    """From now on datagrams take ``delay``, and up to ``jitter`` longer; so that one can overtake another."""
 
     delay: Duration
     jitter: Duration = Duration(0)
+    source: int = 0
+    target: int = 0
 
     @property
     def text(self) -> str:  # noqa: D102
-        return f"let all datagrams take {self.delay}" + (f" and up to {self.jitter} more" if self.jitter else "")
+        where = f" on {_links(self.source, self.target)}" if self.source or self.target else ""
+        return f"let all datagrams{where} take {self.delay}" + (f" and up to {self.jitter} more" if self.jitter else "")

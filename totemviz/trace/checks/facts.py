@@ -114,6 +114,7 @@ class Facts:
         self.nodeids: tuple[int, ...] = ()
         self.nodes: dict[int, NodeFacts] = {}
         self.timeouts_ms: dict[str, int] = {}
+        self.hold_least_ms = 0
         self.limits: dict[str, int] = dict(LIMITS)
         self.rings: dict[RingId, tuple[int, ...]] = {}
         """Members of every ring somebody tried to form, from the commit tokens."""
@@ -136,6 +137,7 @@ class Facts:
             ev.ProcessBlocked: self._process_blocked,
             ev.ProcessResumed: self._process_resumed,
             ev.Intervened: self._intervened,
+            ev.TimeoutsChanged: self._timeouts_changed,
             ev.LinkChanged: self._link_changed,
             ev.DatagramDropped: self._datagram_dropped,
             ev.DatagramSent: self._datagram_sent,
@@ -193,6 +195,7 @@ class Facts:
     def _run_started(self, event: Event, body: ev.RunStarted) -> None:
         self.nodeids = tuple(info.nodeid for info in body.nodes)
         self.timeouts_ms = body.timeouts_ms
+        self.hold_least_ms = body.timeouts_ms.get("hold", 0)
         self.limits.update(body.limits)
 
     def _process_started(self, event: Event, body: ev.ProcessStarted) -> None:
@@ -224,6 +227,12 @@ class Facts:
             self.blocked.discard(event.node)
             self.resumed_ns[event.node] = event.time_ns
             self._disturbed(event)
+
+    def _timeouts_changed(self, event: Event, body: ev.TimeoutsChanged) -> None:
+        """Timers that run keep their times, so the longer of both values bounds what follows."""
+        before = self.timeouts_ms
+        self.hold_least_ms = min(self.hold_least_ms, body.timeouts_ms.get("hold", 0))
+        self.timeouts_ms = {key: max(value, before.get(key, 0)) for key, value in body.timeouts_ms.items()}
 
     def _intervened(self, event: Event, body: ev.Intervened) -> None:
         if body.action != "write":

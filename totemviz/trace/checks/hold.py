@@ -104,7 +104,7 @@ class Hold(Invariant):
     def _token_released(self, event: Event, body: TokenReleased) -> None:
         idle = self._node(event)
         idle.must_release = None
-        hold_ns = self.facts.timeouts_ms.get("hold", 0) * MS
+        hold_ns = self.facts.hold_least_ms * MS
         if body.reason == "hold time over" and idle.held_since_ns >= 0 and event.time_ns - idle.held_since_ns < hold_ns:
             early_ms = (event.time_ns - idle.held_since_ns) / MS
             self.fail(event, f"ends the hold time after {early_ms:g} ms")
