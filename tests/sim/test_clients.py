@@ -10,8 +10,8 @@ import pytest
 
 from tests.sim.runs import SCENARIOS, found, run, run_file, seconds
 from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgPartDelivered, IpcBacklog, QueueLevelChanged
-from totemviz.sim.interventions import CpgFlood, CpgRead, Kill, Pause
-from totemviz.sim.scenario import ScenarioError, load_scenario
+from totemviz.sim.interventions import CpgFlood, CpgRead, Kill, Pause, Restart, Write
+from totemviz.sim.scenario import ClusterSpec, NetworkSpec, ScenarioError, load_scenario
 from totemviz.sim.threads import HostModel
 from totemviz.sim.world import World
 from totemviz.totem.effects import Log, MembershipInstalled, TokenReceived
@@ -138,7 +138,41 @@ def test_a_stopped_pmxcfs_holds_nobody_up_until_the_group_changes() -> None:
     assert longest_gap_ms(world, 2, 5, 25) < 686
 
 
+def test_pmxcfs_tries_again_every_100_ms_while_the_send_queue_is_critical() -> None:
+    """A flood on the writer's own node: the write waits, and the log says how often it was turned away."""
+    conf = ClusterSpec(conf="tests/corosync/data/lab-3-nodes-udpu.conf")
+    slow = NetworkSpec(delay=seconds(0.001))
+    flood = CpgFlood(at=seconds(4), node=1, count=9000, retry=seconds(0.000_02))
+    written = Write(at=seconds(4.3), node=1, path="a{n}.cfg", content="x", count=3, every=seconds(0.01))
+    world = run(9, flood, written, host_model=HostModel.MEASURED, cluster=conf, network=slow)
+    lines = [body.text for _, body in found(world.timeline, Log, 1, 4) if body.text.startswith("cpg_send_message")]
+    assert lines
+    assert all(line.startswith("cpg_send_message retr") for line in lines)
+    took = writes(world)
+    assert min(took.values()) > 0.1
+    assert not [body for _, body in found(world.timeline, ev.WriteFinished) if body.result < 0]
+
+
 # ------------------------------------------------------------------------------------------------------- large messages
+
+
+def test_pmxcfs_sends_a_large_file_to_a_member_that_lacks_it_in_parts() -> None:
+    """A file of 1 MiB, with what pmxcfs puts in front of it, is more than CPG takes in one piece."""
+    size = 1024 * 1024
+    world = run(
+        20,
+        Kill(at=seconds(4), node=3, process="pmxcfs"),
+        Write(at=seconds(5), node=1, path="large.cfg", content="y" * size),
+        Restart(at=seconds(8), node=3),
+        host_model=HostModel.MEASURED,
+    )
+    parts = [body for _, body in found(world.timeline, CpgPartDelivered, 3)]
+    assert [body.part for body in parts] == [1, 3]
+    (whole,) = [body for _, body in found(world.timeline, CpgDelivered, 3) if len(body.payload) > size]
+    assert len(whole.payload) == parts[0].total
+    pmxcfs = world.hosts[3].pmxcfs
+    assert pmxcfs is not None
+    assert pmxcfs.read("large.cfg") == b"y" * size
 
 
 def test_a_message_of_three_mebibytes_arrives_whole_on_every_node() -> None:

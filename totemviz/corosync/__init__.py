@@ -3,9 +3,9 @@
 The ring below this room gives three things, in one order on all members: packets, configuration changes, and the
 moments at which a token has left. Everything here is made of those three.
 
-    clients      cpg_join · cpg_leave · cpg_mcast · cpg_disconnect                         daemon.py, ipc.py
+    clients      their library (libcpg), their rings (ipc), the daemon's side of both (ipc_server)
     services     cmap (0) · cpg (2) · quorum (3) · votequorum (5)                          cmap, cpg, quorum, votequorum
-    sync         after a new ring: service build, then per service process, barrier, activate             sync.py
+    sync         after a new ring: service build, then per service process, barrier, activate            sync
     messages     group address + service message, corosync's bytes                wire, layouts, decoders
     ring         totemviz.totem
 
@@ -16,6 +16,9 @@ Rules of the room:
 * While a membership change is being digested (from the transitional configuration to the last service's
   activation) clients may not send: they get TRY_AGAIN. Messages they had queued before are kept by the ring and
   flow when sync is complete. So a view change lies cleanly between the old ring's messages and the new one's.
+* The main thread waits for no client. A sender waits for a sync and for its own node's send queue, and for nothing
+  else: not for readers, here or elsewhere. Events that a client does not read fill its ring of 1 MiB and then the
+  daemon's heap, without limit. What the main thread does wait for is the ring-id file, and the processor.
 * A service sees the daemon only through ``service.Core`` (send, emit, log), and the sync machine sees a service only
   through ``service.SyncService``. The daemon walks the ring's outputs in order and calls them at the exact place, so
   the log lines and observations of a run come out in corosync's own order.
@@ -25,5 +28,6 @@ To read it: ``daemon.Daemon._walk`` and ``_configuration_change``, then ``sync``
 ``conf`` stands apart: it turns the text of a corosync.conf into checked values (``grammar`` is its grammar),
 and ``report`` explains such a file to its admin (``arithmetic`` of votes, ``advice``).
 
-Not simulated yet: messages above 1 MiB (partial messages are decoded, not sent) and the IPC rings behind a client.
+Not simulated: the connections of quorum and cmap clients (they are told without a ring in between), CPG's calls that
+only ask, and its event about the ring's members, which the library drops unless a client wants it.
 """

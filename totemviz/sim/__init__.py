@@ -1,10 +1,11 @@
 """The simulated world: it drives the machines and writes the timeline.
 
 Time is a heap of actions (``scheduler``), in integer nanoseconds. ``world.World`` runs one scenario: hosts (``host``)
-with their threads and timers (``processes``, ``threads``) and what goes between their daemons (``local_ipc``), links
-(``network``), disks that hold a real SQLite database (``storage``, ``disk``, ``device``, ``vfs``, ``profiles``),
-programs that write files (``clients``), the HA manager that must renew a lock or be reset (``lrm``, ``watchdog``),
-and what people do to all of it (``interventions``, carried out by ``doing``).
+with their threads and timers (``processes``, ``threads``, ``main_loop``) and what goes between their processes
+(``local_ipc``, ``cpg_handle``), links (``network``), disks that hold a real SQLite database (``storage``, ``disk``,
+``device``, ``vfs``, ``profiles``), programs that write files (``clients``) or use CPG (``programs``), the HA manager
+that must renew a lock or be reset (``lrm``, ``watchdog``), and what people do to all of it (``interventions``, carried
+out by ``doing``).
 
 The host carries out what a machine asks for, in order. The one subtle rule: a machine's handler runs at one moment, but
 an fsync in the middle of its list of effects blocks the thread, and the rest of the list follows when the disk answers.

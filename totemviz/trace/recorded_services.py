@@ -13,7 +13,8 @@ from typing import Protocol
 from totemviz.corosync.conf import ConfError, CorosyncConf, parse
 from totemviz.corosync.daemon import Daemon, DaemonOutput
 from totemviz.corosync.decoders import decode_message
-from totemviz.corosync.effects import CpgConfchg, CpgDelivered, QuorumChanged
+from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgPartDelivered, QuorumChanged
+from totemviz.corosync.libcpg import PartAssembler
 from totemviz.corosync.wire import CpgMcast, ProcJoin, ProcLeave
 from totemviz.totem.effects import ConfigurationChange, Deliver, Output, RingId, TokenSent, TotemTimer
 from totemviz.totem.pg import PacketError, Reassembler
@@ -106,6 +107,7 @@ class RecordedServices:
         self._nodeid = nodeid
         self._seen = seen
         self._replica = replica
+        self._parts = PartAssembler()
         self._lives = daemon_lives(timeline, nodeid)
         started = timeline[0].body
         assert isinstance(started, RunStarted)
@@ -249,7 +251,8 @@ class RecordedServices:
         for output in outputs:
             if isinstance(output, QuorumChanged):
                 replica.quorum(output.quorate)
-            elif isinstance(output, CpgConfchg | CpgDelivered) and output.client == self._client:
-                wants_to_leave = replica.dispatch(output)
+            elif isinstance(output, CpgConfchg | CpgDelivered | CpgPartDelivered) and output.client == self._client:
+                event = self._parts.event(output)
+                wants_to_leave = event is not None and replica.dispatch(event)
                 if wants_to_leave and self._alone:
                     self._leave(self._pid, died=False)
