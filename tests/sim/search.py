@@ -15,6 +15,7 @@ few idle rotations (``seqno_unchanged_const``) in most of them.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import time
 from collections import Counter
@@ -39,6 +40,7 @@ from totemviz.trace.checks import Violation, check, unexpected
 TOKEN_MS = 300
 CONSENSUS_MS = 360
 MARGIN_NS = 300 * MS
+NEVER_NS = 3600 * SECOND
 BOOT_NS, READY_NS = 300 * MS, 1200 * MS
 STEPS = 10
 EVENTS_MAX = 60_000
@@ -95,6 +97,7 @@ class Trouble(RuleBasedStateMachine):
         self.nodes: set[int] = set()
         self.running: set[int] = set()
         self.cut_off = False
+        self.pmxcfs = False
         self.now_ns = 0
         self.made: Scenario | None = None
 
@@ -119,7 +122,8 @@ class Trouble(RuleBasedStateMachine):
     @initialize(
         size=st.runner().flatmap(lambda machine: st.sampled_from(machine.sizes)),
         random_seed=st.integers(0, 10_000),
-        fragments=st.sampled_from([False, False, False, True]),
+        transport=st.sampled_from([Transport.KNET, Transport.KNET, Transport.UDPU]),
+        pmxcfs=st.sampled_from([False, False, True]),
         host_model=st.sampled_from([HostModel.MEASURED, HostModel.MEASURED, HostModel.ARTICLE]),
         delay=st.sampled_from([500 * US, 1 * MS, 2 * MS]),
         idle_rotations=st.sampled_from([3, 3, 3, 8, 30]),
@@ -128,9 +132,11 @@ class Trouble(RuleBasedStateMachine):
     )
     def begin(
         self,
+        *,
         size: int,
         random_seed: int,
-        fragments: bool,
+        transport: Transport,
+        pmxcfs: bool,
         host_model: HostModel,
         delay: int,
         idle_rotations: int,
@@ -138,7 +144,7 @@ class Trouble(RuleBasedStateMachine):
         ready: bool,
     ) -> None:
         # on udpu the state of one pmxcfs is a hundred packets: with many nodes a case would cost too much
-        transport = Transport.UDPU if fragments and size <= 3 else Transport.KNET
+        self.pmxcfs = pmxcfs and (size <= 3 or transport is Transport.KNET)
         self.nodes = set(range(1, size + 1))
         self.running = set(self.nodes)
         self.now_ns = READY_NS if ready else BOOT_NS
@@ -153,7 +159,7 @@ class Trouble(RuleBasedStateMachine):
             seed=random_seed,
             host_model=host_model,
             cluster=ClusterSpec(nodes=size, transport=transport, totem=totem),
-            start=StartSpec(stagger=Duration(4 * MS), pmxcfs_after=Duration(100 * MS)),
+            start=StartSpec(stagger=Duration(4 * MS), pmxcfs_after=Duration(100 * MS if self.pmxcfs else NEVER_NS)),
             quirks=self.quirks,
             network=NetworkSpec(delay=Duration(delay)),
         )
@@ -163,10 +169,17 @@ class Trouble(RuleBasedStateMachine):
         node=_ANY,
         content=st.sampled_from(["x", "y" * 3000]),
         count=st.integers(1, 12),
-        every=st.sampled_from([Duration(100 * US), Duration(1 * MS), Duration(20 * MS)]),
+        every_us=st.sampled_from([100, 1000, 20_000]),
     )
-    def burst(self, wait: int, node: int, content: str, count: int, every: Duration) -> None:
-        self._do(do.Write(node=node, path="burst-{n}.cfg", content=content, count=count, every=every), wait)
+    def burst(self, wait: int, node: int, content: str, count: int, every_us: int) -> None:
+        """Files below /etc/pve, or, where no pmxcfs runs, messages of a CPG program."""
+        if self.pmxcfs:
+            every = Duration(every_us * US)
+            self._do(do.Write(node=node, path="burst-{n}.cfg", content=content, count=count, every=every), wait)
+        else:
+            rate = 1e6 / every_us
+            flood = do.CpgFlood(node=node, program=f"p{node}", count=3 * count, size=len(content) + 8, rate=rate)
+            self._do(flood, wait)
 
     @precondition(lambda self: self.running)
     @rule(
@@ -306,6 +319,8 @@ class Tally:
         world = run_case(scenario)
         violations = check(world.timeline, end_ns=world.now_ns)
         self.examples += 1
+        if self.examples % 10 == 0:
+            gc.collect()  # a world refers to itself, and a timeline is large
         self.events += world.events
         self.cut_short += world.now_ns < int(scenario.stop_after)
         self.actions.update(type(action).__name__ for action in scenario.interventions)
