@@ -32,6 +32,7 @@ from totemviz.trace.events import (
     FsyncFinished,
     FsyncStarted,
     ProcessBlocked,
+    ProcessKilled,
     ProcessResumed,
     RingIdStored,
     WriteFinished,
@@ -134,6 +135,23 @@ def test_a_signal_does_not_wake_a_process_that_waits_in_the_kernel() -> None:
     )
     resumed = [event.time_ns for event, _ in found(world.timeline, ProcessResumed, 3, after_s=2.05)]
     assert resumed[0] >= seconds(8)
+
+
+@pytest.mark.parametrize("model", list(HostModel))
+def test_not_even_sigkill_ends_a_wait_for_the_disk(model: HostModel) -> None:
+    world = run(
+        20,
+        StallDisk(at=seconds(2), node=3, duration=seconds(6)),
+        Write(at=seconds(2.1), node=1),
+        Kill(at=seconds(3), node=3, process="pmxcfs"),
+        Restart(at=seconds(9), node=3),
+        host_model=model,
+    )
+    died = [event.time_ns for event, body in found(world.timeline, ProcessKilled, 3) if body.process == "pmxcfs"]
+    assert len(died) == 1
+    assert died[0] >= seconds(8)
+    assert tree_rows(world, 1) == tree_rows(world, 3), "and its successor catches up"
+    assert world.hosts[3].daemon is not None, "corosync goes on, whichever thread it is on"
 
 
 def test_slow_is_a_factor() -> None:

@@ -154,8 +154,14 @@ class Host:
         self.world.scheduler.after(int(self.world.scenario.start.pmxcfs_after), start, cause)
 
     def kill(self, process: str, cause: int) -> None:
-        """SIGKILL: whatever waited for the process is gone with it."""
+        """SIGKILL: whatever waited for the process is gone with it.
+
+        A process that waits for its disk dies when the disk has answered, not before; only the end of its host is
+        faster.
+        """
         if not self.alive(process):
+            return
+        if self.powered and self.processes.defer_signal(process, lambda: self.kill(process, cause)):
             return
         event = self.record(cause, ev.ProcessKilled(process))
         if process in (COROSYNC, PMXCFS):

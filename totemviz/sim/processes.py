@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from totemviz.corosync.ipc import FLUSH_TIMER
 from totemviz.pmxcfs.machine import Pmxcfs
 from totemviz.sim.main_loop import IPC_LEVELS, LoopLevel, MainLoop
-from totemviz.sim.threads import COROSYNC, NOTICEABLE_BLOCK_NS, PMXCFS, QUIET_TIMERS, HostModel, Job, Thread, Timers
+from totemviz.sim.threads import (
+    COROSYNC,
+    NOTICEABLE_BLOCK_NS,
+    PMXCFS,
+    QUIET_TIMERS,
+    HostModel,
+    Job,
+    Thread,
+    Timers,
+    Wait,
+)
 from totemviz.totem import effects as tt
 from totemviz.trace import events as ev
 
@@ -131,7 +141,7 @@ class Processes:
         """
         thread = self.threads[process]
         thread.blocked = True
-        thread.wait = wait = object()
+        thread.wait = wait = Wait(process)
         thread.blocked_since_ns = self._world.now_ns
         thread.announced_event = -1
         if cost_ns is None or cost_ns >= NOTICEABLE_BLOCK_NS:
@@ -146,10 +156,20 @@ class Processes:
             thread.wait = None
             if done is not None and life in (-1, self._host.pmxcfs_life) and self._host.alive(process):
                 done()
-            if not thread.paused:
+            for signal in wait.pending:
+                signal()
+            if not thread.paused and any(map(self._host.alive, thread.processes)):
                 self._resume(thread, slept=False)
 
         return over
+
+    def defer_signal(self, process: str, signal: Callable[[], None]) -> bool:
+        """Whether the process waits in the kernel, where no signal reaches it: it gets it when the wait is over."""
+        thread = self.threads.get(process)
+        if thread is None or thread.wait is None or thread.wait.process != process:
+            return False
+        thread.wait.pending.append(signal)
+        return True
 
     def pause(self, process: str, duration_ns: int, cause: int, why: str = "stopped (SIGSTOP)") -> None:
         """SIGSTOP now, SIGCONT after ``duration_ns``."""

@@ -69,17 +69,27 @@ class Job:
         self.lose = lose
 
 
+class Wait:
+    """One wait of a process in the kernel, with the signals that reach it afterwards."""
+
+    __slots__ = ("pending", "process")
+
+    def __init__(self, process: str) -> None:
+        self.process = process
+        self.pending: list[Callable[[], None]] = []
+
+
 class Thread:
     """One thread of control. ``blocked`` while it waits; jobs and due timers queue up meanwhile.
 
-    It waits because it is ``paused``, or in the kernel: then ``wait`` is the wait's identity.
+    It waits because it is ``paused``, or in the kernel: then ``wait`` says so.
     """
 
     def __init__(self, processes: tuple[str, ...]) -> None:
         self.processes = processes
         self.blocked = False
         self.paused = False
-        self.wait: object | None = None
+        self.wait: Wait | None = None
         self.announced_event = -1
         self.blocked_since_ns = 0
         self.inbox: deque[Job] = deque()
