@@ -24,6 +24,10 @@ FRAME_SIZE_MAX = 65536
 UDP_MTU = 1500
 STARTUP_DELAY_MS = 100
 RING_SEQ_STEP = 4
+SOCKET_DATAGRAMS = 184
+"""What a daemon's socket holds: corosync asks for 1 MiB and gets Linux' default limit of 212,992 bytes, doubled; the
+kernel charges about 2,304 bytes for a small datagram. A daemon that is stopped for long loses what comes last.
+"""
 
 
 class Transport(StrEnum):

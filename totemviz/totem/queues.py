@@ -26,6 +26,12 @@ class SortQueue:
         self.slots: dict[int, Slot] = {}
         self.misses: dict[int, int] = {}
 
+    def __deepcopy__(self, memo: object) -> SortQueue:
+        """Messages never change, so a copy shares them."""
+        made = SortQueue()
+        made.copy_from(self)
+        return made
+
     def __contains__(self, seq: int) -> bool:
         return seq in self.slots
 

@@ -39,6 +39,10 @@ class Ring:
         """So many datagrams wait in the socket behind the next one; matters only after a pause."""
         self.instance.datagrams_waiting = count
 
+    def listen(self) -> None:
+        """The links have reported in: from now on datagrams are heard."""
+        self._listening = True
+
     def receive(self, now_ns: int, datagram: bytes) -> list[Output]:
         """A datagram arrived, from another node or from this node's own multicast.
 
@@ -65,7 +69,7 @@ class Ring:
         """A timer ran out."""
         node = self._begin(now_ns)
         if timer == TotemTimer.STARTUP:
-            self._listening = True
+            self.listen()
         _TIMERS[TotemTimer(timer)](node)
         return self._end()
 

@@ -21,8 +21,10 @@ import msgspec
 from totemviz.totem.config import MS, TotemConfig, Transport
 from totemviz.totem.effects import RingId
 from totemviz.trace.events import DatagramReceived, DatagramSent, RunStarted
-from totemviz.trace.shadow_record import EXCLUDED, NothingToShadow, Outbound, Record
-from totemviz.trace.shadow_stage import best_start
+from totemviz.trace.shadow_links import Links
+from totemviz.trace.shadow_record import EXCLUDED, Life, NothingToShadow, Outbound, Record
+from totemviz.trace.shadow_stage import Stage
+from totemviz.trace.shadow_start import Start, adoptable, best_start
 from totemviz.trace.timeline import Timeline
 
 OFF_TIME_NS = 50 * MS
@@ -84,18 +86,45 @@ def shadow(timeline: Timeline, nodeid: int, config: TotemConfig | None = None) -
     if config is None:
         config = TotemConfig.derive(len(run.nodes) if run is not None else 1, transport=transport)
     record = Record(timeline, nodeid, config.transport)
+    links = Links()
     ours: list[Outbound] = []
     theirs: list[Outbound] = []
     pauses: list[tuple[int, int]] = []
     for life in record.lives():
-        stage = best_start(record, config, life)
-        stage.run(life.end_ns)
+        stage = _played(record, config, life, links)
+        if stage is None:
+            continue
         ours += stage.sent
-        theirs += record.sent_between(life.start_ns, life.end_ns)
+        theirs += record.sent_between(stage.first_ns, life.end_ns)
         pauses += stage.pauses
     if not theirs:
-        raise NothingToShadow(f"node {nodeid}: its start is not in the recording; begin the capture before corosync")
+        raise NothingToShadow(
+            f"node {nodeid}: neither its start nor a quiet visit of its token is in the recording; "
+            "begin the capture before corosync, or let it run longer"
+        )
     return _compare(nodeid, theirs, ours, pauses, len(record.sent) - len(theirs))
+
+
+def _played(record: Record, config: TotemConfig, life: Life, links: Links) -> Stage | None:
+    """A life of the node, played to its end; None if it began before the capture and no moment of it tells enough."""
+    visit = adoptable(record, life) if life.older else None
+    if life.older and visit is None:
+        return None
+
+    def begun(start: Start) -> Stage:
+        stage = Stage(record, config, life, links, start)
+        stage.begin(visit)
+        return stage
+
+    def sent_until(start: Start, end_ns: int) -> list[Outbound]:
+        stage = begun(start)
+        stage.run(end_ns)
+        return stage.sent
+
+    seen_from_start = visit is None and life.unseen_packets < 0
+    stage = begun(best_start(record, life, sent_until) if seen_from_start else Start())
+    stage.run(life.end_ns)
+    return stage
 
 
 def _compare(

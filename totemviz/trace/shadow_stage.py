@@ -1,166 +1,138 @@
-"""Our ring machine on the stage: one life of a recorded node, played with the recording's cues (see ``shadow``)."""
+"""Our ring machine on the stage: one life of a recorded node, played with the recording's cues (see ``shadow``).
+
+The machine's own timers run, but a process handles things a little later than they are due, and the recording shows
+when: if the real node sent just what ours would send now, a few milliseconds later, then that is when it is handled.
+"""
 
 from __future__ import annotations
 
 import copy
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterator
-from difflib import SequenceMatcher
-from enum import StrEnum
+from collections.abc import Callable
 from functools import partial
-from itertools import product
-
-import msgspec
+from typing import Any
 
 from totemviz.totem import token as token_visit
-from totemviz.totem.config import MS, TotemConfig
-from totemviz.totem.effects import CancelTimer, Output, Send, SetTimer, TotemTimer
+from totemviz.totem.config import MS, SOCKET_DATAGRAMS, TotemConfig, Transport
+from totemviz.totem.effects import CancelTimer, Output, RingId, Send, SetTimer, TotemTimer
 from totemviz.totem.instance import Queued
 from totemviz.totem.pg import Packed
 from totemviz.totem.ring import Ring
 from totemviz.totem.seq import U32
 from totemviz.totem.states import State
 from totemviz.totem.wire import HOLD_CANCEL, ORDINARY, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Token, decode
-from totemviz.trace.shadow_record import LAG_NS, Life, Outbound, Record
+from totemviz.trace.shadow_links import Links
+from totemviz.trace.shadow_record import EARLY_NS, LAG_NS, PAUSE_NS, Arrival, Life, Outbound, Record
+from totemviz.trace.shadow_start import SocketOrder, Start, Visit, adopted
 
 LOOP_NS = 20_000
 """One turn of a ring of one node, whose token never meets the wire."""
 
-PAUSE_NS = 250 * MS
-"""A node that owes an answer and stays silent this long was not running."""
-
-BUSY_NS = 20 * MS
-"""A starting daemon may be busy this long before and after its first join; what arrives meanwhile waits."""
-
 UNSEEN_NS = 3000 * MS
 """How long a node on knet is given to be alone before its first message is seen; links take some two seconds."""
 
-START_NS = 1000 * MS
-"""The span by which the moment of the socket's birth is judged."""
+UNLOADING_NS = 1000 * MS
+"""A daemon that stops says goodbye last; before, while it unloads its services, it handles nothing."""
 
+LATE_NS = 2 * MS
+"""A timer may be this late: libqb sleeps in whole milliseconds, rounded up."""
 
-PAUSE_NS = 250 * MS
-"""A node that owes an answer and stays silent this long was not running."""
-
-BUSY_NS = 20 * MS
-"""A starting daemon may be busy this long before and after its first join; what arrives meanwhile waits."""
-
-UNSEEN_NS = 3000 * MS
-"""How long a node on knet is given to be alone before its first message is seen; links take some two seconds."""
-
-START_NS = 1000 * MS
-"""The span by which the moment of the socket's birth is judged."""
-
-
-BUSY_NS = 20 * MS
-"""A starting daemon may be busy this long before and after its first join; what arrives meanwhile waits."""
-
-UNSEEN_NS = 3000 * MS
-"""How long a node on knet is given to be alone before its first message is seen; links take some two seconds."""
-
-START_NS = 1000 * MS
-"""The span by which the moment of the socket's birth is judged."""
-
-
-UNSEEN_NS = 3000 * MS
-"""How long a node on knet is given to be alone before its first message is seen; links take some two seconds."""
-
-START_NS = 1000 * MS
-"""The span by which the moment of the socket's birth is judged."""
-
-
-START_NS = 1000 * MS
-"""The span by which the moment of the socket's birth is judged."""
-
-
-class SocketOrder(StrEnum):
-    """In which order the main loop reads its two sockets when both have something (epoll decides, nobody records)."""
-
-    OWN_FIRST = "own, network, own, …"
-    NETWORK_FIRST = "network, own, network, …"
-    NETWORK = "all from the network, then its own"
-
-
-class Start(msgspec.Struct, frozen=True):
-    """What is not recorded of a start: how many datagrams waited in the socket before the first join, how long the
-    daemon was busy after it before it read anything, and which socket it read first.
-    """
-
-    waiting: int = 0
-    busy_until_ns: int = 0
-    order: SocketOrder = SocketOrder.OWN_FIRST
-
-
-def best_start(record: Record, config: TotemConfig, life: Life) -> Stage:
-    """The start that explains the first second best, of all that the arrivals around the first join allow."""
-    if life.unseen_packets >= 0:
-        return Stage(record, config, life, Start())
-    before = [time_ns for time_ns, _ in record.received if 0 < life.start_ns - time_ns <= BUSY_NS]
-    second = record.next_sent_ns(life.start_ns + 1) or life.end_ns
-    after = [
-        time_ns for time_ns, _ in record.received if life.start_ns <= time_ns <= min(second, life.start_ns + BUSY_NS)
-    ]
-    real = [sent.determined for sent in record.sent_between(life.start_ns, life.start_ns + START_NS)]
-    best, best_count = Start(), -1
-    for busy_until_ns, waiting, order in product((0, *after), range(len(before) + 1), SocketOrder):
-        start = Start(waiting, busy_until_ns, order)
-        stage = Stage(record, config, life, start)
-        stage.run(min(life.end_ns, life.start_ns + START_NS))
-        matcher = SequenceMatcher(None, real, [sent.determined for sent in stage.sent], autojunk=False)
-        count = sum(block.size for block in matcher.get_matching_blocks())
-        if count > best_count:
-            best, best_count = start, count
-    return Stage(record, config, life, best)
+Handle = Callable[[Ring, int], list[Output]]
 
 
 class Stage:
     """One life of the node, played by our machine."""
 
-    def __init__(self, record: Record, config: TotemConfig, life: Life, start: Start) -> None:
+    def __init__(self, record: Record, config: TotemConfig, life: Life, links: Links, start: Start) -> None:
         self._record = record
         self._life = life
+        self._links = links
         self._start_ns = life.start_ns
         self._start = start
         self._end_ns = life.end_ns
         self._ring = Ring(record.nodeid, config, life.stored)
+        self._bounded = config.transport is not Transport.KNET
         self._mcasts = {ring_id: dict(known) for ring_id, known in record.mcasts.items()}
         self._timers: dict[str, int] = {}
+        self._settled: set[str] = set()
         self._loop: list[tuple[int, bytes]] = []
         self._now_ns = life.start_ns
         self._paused_until_ns = -1
+        self._waiting = 0
+        self._gone = False
+        self._taken: set[int] = set()
+        self._leave_ns = next(
+            (
+                sent.time_ns
+                for sent in reversed(record.sent_between(life.start_ns, life.end_ns))
+                if isinstance(sent.message, Join) and sent.message.is_leave
+            ),
+            None,
+        )
         self.sent: list[Outbound] = []
         self.pauses: list[tuple[int, int]] = []
 
-    def run(self, end_ns: int) -> None:
-        """From the first join to ``end_ns``."""
-        start_ns, self._end_ns = self._start_ns, end_ns
-        if self._life.unseen_packets >= 0:
+    def begin(self, visit: Visit | None = None) -> None:
+        """Up to the first thing that is compared; ``visit`` is where a life that is already going on is taken up."""
+        if visit is not None:
+            self._adopt(visit)
+        elif self._life.unseen_packets >= 0:
             self._play_unseen_ring()
         else:
-            self._start_daemon(start_ns)
+            self._start_daemon(self._start_ns)
             self._read_what_waited()
-        acts = deque(self._acts())
+
+    @property
+    def first_ns(self) -> int:
+        """From when on what the node sent is compared."""
+        return self._start_ns
+
+    def run(self, end_ns: int) -> None:
+        """From there to ``end_ns``."""
+        self._end_ns = end_ns
+        acts = deque(filter(_is_act, self._record.sent_between(self._start_ns, end_ns)))
         arrivals = self._arrivals()
+        looked_at, handled_ns = None, end_ns + 1
         while acts or arrivals:
-            handled_ns = self._handled_ns(*arrivals[0]) if arrivals else self._end_ns + 1
-            if acts and acts[0][0] <= handled_ns:
-                time_ns, act = acts.popleft()
-                self._catch_up(time_ns)
-                act(max(time_ns, self._paused_until_ns))
-            elif handled_ns > self._end_ns:
+            if not arrivals:
+                handled_ns = end_ns + 1
+            elif looked_at is not arrivals[0]:
+                looked_at, handled_ns = arrivals[0], self._handled_ns(arrivals[0])
+            handled_ns = max(handled_ns, self._now_ns)
+            if acts and acts[0].time_ns <= handled_ns:
+                self._catch_up(acts[0].time_ns)
+                if arrivals and self._must_hear_first(acts[0], arrivals[0]):
+                    self._feed(acts[0].time_ns, arrivals.popleft())
+                    continue
+                act = acts.popleft()
+                self._act(act)
+                self._run_loop(act.time_ns)
+            elif handled_ns > end_ns:
                 break
             else:
-                time_ns = handled_ns
-                self._catch_up(time_ns)
-                self._feed(max(time_ns, self._paused_until_ns), arrivals.popleft()[1])
-            self._run_loop(time_ns)
-        self._catch_up(self._end_ns)
+                self._catch_up(handled_ns)
+                self._feed(max(handled_ns, self._paused_until_ns), arrivals.popleft())
+                self._run_loop(handled_ns)
+        self._catch_up(end_ns)
+
+    # -------------------------------------------------------------------------------------------------- beginnings
 
     def _start_daemon(self, time_ns: int) -> None:
         self._do(time_ns, self._ring.start(time_ns))
         self._timers.pop(TotemTimer.STARTUP, None)
         self._do(time_ns, self._ring.expire(time_ns, TotemTimer.STARTUP))
+
+    def _adopt(self, visit: Visit) -> None:
+        self._ring = adopted(self._record, self._ring.instance.config, visit)
+        self._now_ns = visit.sent_ns
+        node = self._ring.instance
+        token_visit.arm_token_timers(node)
+        if node.config.heartbeat_ms:
+            node.set_timer(TotemTimer.HEARTBEAT)
+        out, node.out = node.out, []
+        self._do(visit.sent_ns, out)
+        self._start_ns = visit.sent_ns + 1
 
     def _play_unseen_ring(self) -> None:
         """Knet: the node's ring of one, up to the first message that was seen.
@@ -188,11 +160,10 @@ class Stage:
     def _read_what_waited(self) -> None:
         """The main loop begins: one datagram per socket and pass, the socket first that was ready first."""
         start_ns, read_ns = self._start_ns, max(self._start.busy_until_ns, self._start_ns)
-        before = [data for time_ns, data in self._record.received if time_ns < start_ns]
+        received = self._record.received
+        before = [arrival for arrival in received if arrival.time_ns < start_ns]
         waiting = deque(before[len(before) - self._start.waiting :])
-        waiting.extend(
-            data for time_ns, data in self._record.received if start_ns <= time_ns <= self._start.busy_until_ns
-        )
+        waiting.extend(arrival for arrival in received if start_ns <= arrival.time_ns <= self._start.busy_until_ns)
         if self._start.order is SocketOrder.OWN_FIRST:
             self._read_own(read_ns)
         while waiting:
@@ -200,60 +171,91 @@ class Stage:
             if self._start.order is not SocketOrder.NETWORK:
                 self._read_own(read_ns)
 
-    def _arrivals(self) -> deque[tuple[int, bytes]]:
+    # -------------------------------------------------------------------------------------------------- the cues
+
+    def _arrivals(self) -> deque[Arrival]:
         """The datagrams that reached the node's socket after it began to read."""
         first_ns = max(self._start_ns, self._start.busy_until_ns + 1)
         if self._life.unseen_packets >= 0:
             first_ns -= UNSEEN_NS  # it was listening all the time
-        return deque(item for item in self._record.received if first_ns <= item[0] <= self._end_ns)
+        received = self._record.received
+        first = bisect_left(received, first_ns, key=_arrived_ns)
+        last = bisect_left(received, self._end_ns + 1, key=_arrived_ns)
+        return deque(arrival for arrival in received[first:last] if self._links.open(arrival.source, arrival.time_ns))
 
-    def _acts(self) -> Iterator[tuple[int, Callable[[int], None]]]:
+    def _act(self, outbound: Outbound) -> None:
         """What the node's programs and its operator made it do, as far as what it sent tells."""
-        for outbound in self._record.sent_between(self._start_ns, self._end_ns):
-            message = outbound.message
-            if isinstance(message, HoldCancel):
-                yield outbound.time_ns, self._cancel_hold
-            elif isinstance(message, Join) and message.is_leave:
-                yield outbound.time_ns, self._leave
-            elif isinstance(message, Mcast) and message.encapsulated == ORDINARY:
-                yield outbound.time_ns, self._submitter(message)
+        message, node = outbound.message, self._ring.instance
+        time_ns = max(outbound.time_ns, self._paused_until_ns)
+        if isinstance(message, Join):
+            self._do(time_ns, self._ring.leave(time_ns))
+            self._gone = True
+        elif isinstance(message, HoldCancel):
+            for _ in range(node.config.seqno_unchanged_const + 2):
+                if node.token_held or node.members != (node.nodeid,):
+                    break
+                self._read_own(time_ns)  # in a ring of one the token turns faster than here
+            node.now_ns = time_ns
+            token_visit.cancel_hold(node)
+            out, node.out = node.out, []
+            self._do(time_ns, out)
+        elif isinstance(message, Mcast) and node.state is State.OPERATIONAL and node.members == (node.nodeid,):
+            # in a ring of one the token cannot be seen: a message is submitted when it was multicast
+            if self._mcasts.get(message.ring_id, {}).pop(message.seq, None) is not None:
+                node.send_queue().append(Queued(Packed(message.payload, ()), ORDINARY))
+            if node.token_held and not self._loop:  # nobody cancelled a hold, so in reality there was none yet
+                self._do(time_ns, self._ring.expire(time_ns, TotemTimer.HOLD_RETRANSMIT))
+            while node.send_queue() and self._loop:
+                self._read_own(time_ns)
 
-    def _handled_ns(self, arrived_ns: int, data: bytes) -> int:
+    def _must_hear_first(self, act: Outbound, arrival: Arrival) -> bool:
+        """Whether a hold that the node cancels began with a token that has arrived and got no answer yet."""
+        held = self._ring.instance.token_held
+        return isinstance(act.message, HoldCancel) and not held and arrival.time_ns <= act.time_ns
+
+    def _handled_ns(self, arrival: Arrival) -> int:
         """When the node handled a datagram: it was captured a little before. Its answer, if there is one, tells.
 
         The socket is a queue, so nothing is handled before what arrived earlier.
         """
-        arrived_ns = max(arrived_ns, self._now_ns)
-        message = decode(data)
+        arrived_ns = max(arrival.time_ns, self._now_ns)
+        message = decode(arrival.data)
         if isinstance(message, Token):
             answer_ns = self._record.answers_ns.get((message.ring_id, (message.token_seq + 1) & U32))
         elif isinstance(message, Join | CommitToken | MergeDetect):
-            answer_ns = self._answer_ns(arrived_ns, data)
+            answer = self._answer(copy.deepcopy(self._ring), arrived_ns, partial(Ring.receive, datagram=arrival.data))
+            answer_ns = None if answer is None else self._record.find(answer, arrived_ns, arrived_ns + LAG_NS)
+        elif isinstance(message, HoldCancel):
+            return self._resend_ns(arrival.time_ns, message.ring_id)
         else:
             return arrived_ns
         if answer_ns is None or not 0 <= answer_ns - arrived_ns <= LAG_NS:
             return arrived_ns
         return answer_ns
 
-    def _answer_ns(self, arrived_ns: int, data: bytes) -> int | None:
-        """When the real node sent what our machine would answer now."""
-        trial = copy.deepcopy(self._ring)
-        for output in trial.receive(arrived_ns, data):
+    def _answer(self, ring: Ring, time_ns: int, handle: Handle) -> tuple[Any, ...] | None:
+        """The first thing this machine sends to others when it handles an input."""
+        for output in handle(ring, time_ns):
             if isinstance(output, Send) and output.target != self._record.nodeid:
-                answer = self._record.outbound(arrived_ns, output.datagram).determined
-                for sent in self._record.sent_between(arrived_ns, arrived_ns + LAG_NS):
-                    if sent.determined == answer:
-                        return sent.time_ns
-                return None
+                return self._record.outbound(time_ns, output.datagram).determined
         return None
 
     # ----------------------------------------------------------------------------------------------------- inputs
 
-    def _feed(self, time_ns: int, data: bytes) -> None:
-        message = decode(data)
+    def _feed(self, time_ns: int, arrival: Arrival) -> None:
+        if self._gone or self._overflows(arrival):
+            return
+        message = decode(arrival.data)
         if isinstance(message, Token):
             self._fill_queue(message)
-        self._perhaps_late(time_ns, partial(Ring.receive, datagram=data))
+        self._perhaps_late(time_ns, partial(Ring.receive, datagram=arrival.data))
+
+    def _overflows(self, arrival: Arrival) -> bool:
+        """Whether the socket of a stopped process was already full when this came. knet asks for a much larger one."""
+        if arrival.time_ns >= self._paused_until_ns:
+            return False
+        self._waiting += 1
+        return self._bounded and self._waiting > SOCKET_DATAGRAMS
 
     def _fill_queue(self, token: Token) -> None:
         """Hand over what the real node multicast at this visit, and how long its queue was."""
@@ -264,7 +266,9 @@ class Stage:
             return
         queue = node.send_queue()
         known = self._mcasts.get(token.ring_id, {})
-        for seq in range(token.seq + 1, left.seq + 1):
+        seq = token.seq
+        while seq != left.seq:
+            seq = (seq + 1) & U32
             if seq in known:
                 mcast = known.pop(seq).message
                 assert isinstance(mcast, Mcast)
@@ -272,32 +276,11 @@ class Stage:
         waiting = (left.backlog - token.backlog + node.pbl) & U32
         node.unseen_queue = max(0, waiting - len(queue)) if waiting < 0x80000000 else 0
 
-    def _submitter(self, mcast: Mcast) -> Callable[[int], None]:
-        """In a ring of one the token cannot be seen: the message is submitted when it was multicast."""
-
-        def submit(time_ns: int) -> None:
-            node = self._ring.instance
-            alone = node.state is State.OPERATIONAL and node.members == (node.nodeid,)
-            if alone and self._mcasts.get(mcast.ring_id, {}).pop(mcast.seq, None) is not None:
-                node.send_queue().append(Queued(Packed(mcast.payload, ()), ORDINARY))
-
-        return submit
-
-    def _cancel_hold(self, time_ns: int) -> None:
-        node = self._ring.instance
-        node.now_ns = time_ns
-        token_visit.cancel_hold(node)
-        out, node.out = node.out, []
-        self._do(time_ns, out)
-
-    def _leave(self, time_ns: int) -> None:
-        self._do(time_ns, self._ring.leave(time_ns))
-
     # ------------------------------------------------------------------------------------------------------- time
 
     def _catch_up(self, time_ns: int) -> None:
         """Let the machine's own timers and its own token come due before ``time_ns``."""
-        while True:
+        while not self._gone:
             timer = min(self._timers, key=lambda name: self._timers[name], default=None)
             next_ns = min(time_ns, self._timers[timer]) if timer is not None else time_ns
             if self._loop and self._loop[0][0] < next_ns:
@@ -305,16 +288,34 @@ class Stage:
                 continue
             if timer is None or self._timers[timer] > time_ns:
                 return
-            due_ns = max(self._timers.pop(timer), self._paused_until_ns, self._now_ns)
+            if self._settle(timer):
+                continue
+            due_ns = max(self._timers[timer], self._paused_until_ns, self._now_ns)
             if due_ns > time_ns:
-                self._timers[timer] = due_ns
                 return
-            self._perhaps_late(due_ns, partial(Ring.expire, timer=timer))
-            self._run_loop(due_ns)
+            if self._perhaps_late(due_ns, partial(Ring.expire, timer=timer), timer):
+                self._run_loop(due_ns)
+
+    def _settle(self, timer: str) -> bool:
+        """Move a timer that is due to where the real node shows that it handled it; whether that is later."""
+        due_ns = self._timers[timer]
+        if timer in self._settled or timer == TotemTimer.PAUSE or due_ns < self._paused_until_ns:
+            return False
+        self._settled.add(timer)
+        answer = self._answer(copy.deepcopy(self._ring), due_ns, partial(Ring.expire, timer=timer))
+        if answer is None:
+            return False
+        handled_ns = self._record.find(answer, due_ns - EARLY_NS, due_ns + LAG_NS)
+        if handled_ns is None:
+            handled_ns = due_ns + LATE_NS  # unless something comes first and takes its reason away
+        if handled_ns <= due_ns:
+            return False
+        self._timers[timer] = handled_ns
+        return True
 
     def _run_loop(self, time_ns: int) -> None:
         """Give the machine what it sent to itself."""
-        while self._loop and self._loop[0][0] <= time_ns:
+        while self._loop and self._loop[0][0] <= time_ns and not self._gone:
             self._read_own(self._loop[0][0])
 
     def _read_own(self, time_ns: int) -> None:
@@ -323,20 +324,40 @@ class Stage:
             at_ns = max(time_ns, self._now_ns)
             self._do(at_ns, self._ring.receive(at_ns, data))
 
-    def _perhaps_late(self, time_ns: int, handle: Callable[[Ring, int], list[Output]]) -> None:
-        """Handle an input; if the answer came much later in reality, the process was not running: handle it then."""
-        next_ns = self._record.next_sent_ns(time_ns)
-        if next_ns is None or next_ns - time_ns < PAUSE_NS or next_ns > self._end_ns:
+    def _perhaps_late(self, time_ns: int, handle: Handle, timer: str | None = None) -> bool:
+        """Handle an input. If the answer came much later in reality, the process was not running.
+
+        A datagram is handled when it runs again, a timer (False is returned) is left to come after the first datagram
+        that waited: libqb looks at its sockets once more before it looks at its clock.
+        """
+        if not self._was_silent(time_ns):
+            if timer is not None:
+                del self._timers[timer]
             self._do(time_ns, handle(self._ring, time_ns))
-            return
-        before = copy.deepcopy(self._ring)
-        outputs = handle(self._ring, time_ns)
-        if any(isinstance(output, Send) and output.target != self._record.nodeid for output in outputs):
-            self._ring = before
+            return True
+        answer = self._answer(copy.deepcopy(self._ring), time_ns, handle)
+        if answer is not None and self._record.find(answer, time_ns - LAG_NS, time_ns + PAUSE_NS) is None:
+            next_ns = self._record.next_sent_ns(time_ns)
+            assert next_ns is not None
+            if next_ns == self._leave_ns:
+                self._gone = True
+                return False
             self.pauses.append((time_ns, next_ns))
-            self._paused_until_ns = time_ns = next_ns
-            outputs = handle(self._ring, time_ns)
-        self._do(time_ns, outputs)
+            self._paused_until_ns, self._waiting = next_ns, 0
+            if timer is not None:
+                return False
+            time_ns = next_ns
+        if timer is not None:
+            del self._timers[timer]
+        self._do(time_ns, handle(self._ring, time_ns))
+        return True
+
+    def _was_silent(self, time_ns: int) -> bool:
+        """Whether the real node said nothing for long from a moment on, or nothing but goodbye."""
+        next_ns = self._record.next_sent_ns(time_ns)
+        if next_ns is None or next_ns > self._end_ns:
+            return False
+        return next_ns - time_ns >= PAUSE_NS or (next_ns == self._leave_ns and next_ns - time_ns < UNLOADING_NS)
 
     def _do(self, time_ns: int, outputs: list[Output]) -> None:
         self._now_ns = time_ns
@@ -344,35 +365,46 @@ class Stage:
         for output in outputs:
             if isinstance(output, SetTimer):
                 self._timers[output.timer] = time_ns + output.delay_ns
+                self._settled.discard(output.timer)
             elif isinstance(output, CancelTimer):
                 self._timers.pop(output.timer, None)
             elif isinstance(output, Send):
                 if output.target == nodeid:
-                    insort(self._loop, (self._back_ns(time_ns), output.datagram), key=_time)
+                    insort(self._loop, (time_ns + LOOP_NS, output.datagram), key=_time)
                     continue
                 if output.target == 0:
-                    insort(self._loop, (self._heard_ns(time_ns, output.datagram), output.datagram), key=_time)
+                    cancel = output.datagram[3] == HOLD_CANCEL
+                    heard_ns = self._resend_ns(time_ns, self._ring.ring_id) if cancel else time_ns
+                    insort(self._loop, (heard_ns, output.datagram), key=_time)
                 self.sent.append(self._record.outbound(time_ns, output.datagram))
 
-    def _heard_ns(self, time_ns: int, data: bytes) -> int:
-        """When the node hears its own multicast: at once, or, if that made it send its token again, when it did."""
-        if data[3] != HOLD_CANCEL or not self._ring.instance.is_rep:
-            return time_ns
-        resends = self._record.resends_ns
-        index = bisect_left(resends, time_ns)
-        if index < len(resends) and resends[index] - time_ns <= LAG_NS:
-            return resends[index]
-        return time_ns
+    def _resend_ns(self, time_ns: int, ring_id: RingId) -> int:
+        """When a hold cancel is heard: at once, or, if that made the node send its token again, when it did.
 
-    def _back_ns(self, time_ns: int) -> int:
-        """When a token this node sent to itself comes back: unseen, except that its next multicast needs a visit."""
+        Each time the real node sent its token is taken by one hold cancel.
+        """
         node = self._ring.instance
-        if node.state is State.OPERATIONAL and (known := self._mcasts.get(node.ring_id)):
-            next_ns = min(outbound.time_ns for outbound in known.values())
-            if next_ns - time_ns <= LAG_NS:
-                return max(time_ns, next_ns)
-        return time_ns + LOOP_NS
+        if not node.is_rep or ring_id != node.ring_id:
+            return time_ns
+        last = (ring_id, node.last_sent.token_seq) if isinstance(node.last_sent, Token) else None
+        sends = [send for send in self._record.token_sends(time_ns, time_ns + LAG_NS) if send[0] not in self._taken]
+        copies = [sent_ns for sent_ns, key, _ in sends if key == last] or [sent_ns for sent_ns, _, again in sends if again]
+        if not copies:
+            return time_ns
+        self._taken.add(copies[0])
+        return copies[0]
+
+
+def _is_act(outbound: Outbound) -> bool:
+    """Whether a program or an operator made the node send this."""
+    message = outbound.message
+    ordinary = isinstance(message, Mcast) and message.encapsulated == ORDINARY
+    return ordinary or isinstance(message, HoldCancel) or (isinstance(message, Join) and message.is_leave)
 
 
 def _time(item: tuple[int, bytes]) -> int:
     return item[0]
+
+
+def _arrived_ns(arrival: Arrival) -> int:
+    return arrival.time_ns
