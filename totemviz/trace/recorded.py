@@ -37,6 +37,7 @@ from totemviz.trace.events import (
 from totemviz.trace.recorded_draft import Draft, Drafts
 from totemviz.trace.recorded_node import NodeObserver
 from totemviz.trace.recorded_rings import RingFacts
+from totemviz.trace.shadow_links import LinkSigns
 from totemviz.trace.timeline import Timeline
 
 DEFAULT_PORT = 5405
@@ -96,6 +97,7 @@ class Recording(msgspec.Struct, frozen=True):
 
     timeline: Timeline
     summary: Summary
+    links: LinkSigns = msgspec.field(default_factory=LinkSigns)
 
 
 def load_recording(
@@ -139,7 +141,16 @@ def load_recording(
         for event in timeline
         if isinstance(event.body, MembershipInstalled)
     ]
-    return Recording(timeline, msgspec.structs.replace(summary, memberships=memberships))
+    links = LinkSigns()
+    for (source_ip, target_ip, link), times in traffic.pongs_ns.items():
+        key = cluster.node_at(target_ip), cluster.node_at(source_ip), link
+        links.pongs_ns.setdefault(key, []).extend(time_ns - epoch_ns for time_ns in times)
+    for (source_ip, target_ip), times in traffic.data_ns.items():
+        pair = cluster.node_at(source_ip), cluster.node_at(target_ip)
+        links.data_ns.setdefault(pair, []).extend(time_ns - epoch_ns for time_ns in times)
+    for known in (*links.pongs_ns.values(), *links.data_ns.values()):
+        known.sort()
+    return Recording(timeline, msgspec.structs.replace(summary, memberships=memberships), links)
 
 
 def _timeouts_ms(config: TotemConfig) -> dict[str, int]:
@@ -190,6 +201,8 @@ class _Traffic:
     def __init__(self) -> None:
         self._ports: dict[int, _Port] = {}
         self._captures: list[Capture] = []
+        self.pongs_ns: dict[tuple[str, str, int], list[int]] = {}
+        self.data_ns: dict[tuple[str, str], list[int]] = {}
         self.first_ns = 0
 
     def read(self, number: int, capture: Capture) -> None:
@@ -213,14 +226,17 @@ class _Traffic:
                 Undecoded(capture.file, frame, reason) for frame in unfinished.incomplete()
             ]
 
-    @staticmethod
-    def _decode(number: int, datagram: Datagram, port: _Port, slices: knet.Slices) -> None:
+    def _decode(self, number: int, datagram: Datagram, port: _Port, slices: knet.Slices) -> None:
         data, seq, host = datagram.payload, 0, 0
         if knet.is_knet(data):
             packet = knet.unpack(data)
             if packet.link:
                 port.knet[packet.link] += 1
+                if packet.link == "pong":
+                    key = datagram.source_ip, datagram.target_ip, packet.link_id
+                    self.pongs_ns.setdefault(key, []).append(datagram.time_ns)
                 return
+            self.data_ns.setdefault((datagram.source_ip, datagram.target_ip), []).append(datagram.time_ns)
             whole = slices.add(datagram.source_ip, datagram.target_ip, packet, datagram.frame)
             if whole is None:
                 return

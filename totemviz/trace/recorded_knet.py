@@ -24,10 +24,14 @@ class KnetError(ValueError):
 
 
 class Packet(msgspec.Struct, frozen=True, gc=False):
-    """One knet packet. ``link`` names a link-layer packet; otherwise ``data`` is the message or its slice."""
+    """One knet packet. ``link`` names a link-layer packet; otherwise ``data`` is the message or its slice.
+
+    ``link_id``: the link a link-layer packet is about.
+    """
 
     host: int
     link: str = ""
+    link_id: int = 0
     seq: int = 0
     slices: int = 1
     slice: int = 0
@@ -47,13 +51,13 @@ def is_knet(payload: bytes) -> bool:
 def unpack(payload: bytes) -> Packet:
     """Unpack a payload for which ``is_knet`` is true. Raises KnetError if it is compressed or its counts are wrong."""
     if payload[1] != DATA:
-        return Packet(int.from_bytes(payload[2:4], "big"), LINK_TYPES[payload[1]])
+        return Packet(int.from_bytes(payload[2:4], "big"), LINK_TYPES[payload[1]], payload[6])
     _, _, host, _, _, seq, method, _, _, slices, number, _ = _DATA_HEADER.unpack_from(payload)
     if method:
         raise KnetError(f"compressed by knet (method {method}); capture with knet_compression_model none")
     if slices == 0 or number > slices or (slices > 1 and number == 0):
         raise KnetError(f"knet fragment {number} of {slices} makes no sense")
-    return Packet(host, "", seq, slices, number, payload[_DATA_HEADER.size :])
+    return Packet(host, "", 0, seq, slices, number, payload[_DATA_HEADER.size :])
 
 
 class Slices:

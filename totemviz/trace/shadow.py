@@ -21,7 +21,7 @@ import msgspec
 from totemviz.totem.config import MS, TotemConfig, Transport
 from totemviz.totem.effects import RingId
 from totemviz.trace.events import DatagramReceived, DatagramSent, RunStarted
-from totemviz.trace.shadow_links import Links
+from totemviz.trace.shadow_links import Links, LinkSigns, links_of
 from totemviz.trace.shadow_record import EXCLUDED, Life, NothingToShadow, Outbound, Record
 from totemviz.trace.shadow_stage import Stage
 from totemviz.trace.shadow_start import Start, adoptable, best_start
@@ -75,22 +75,24 @@ def owner(timeline: Timeline) -> int:
     return both[0]
 
 
-def shadow(timeline: Timeline, nodeid: int, config: TotemConfig | None = None) -> ShadowResult:
+def shadow(
+    timeline: Timeline, nodeid: int, config: TotemConfig | None = None, signs: LinkSigns | None = None
+) -> ShadowResult:
     """Put our machine in the place of node ``nodeid`` of a recorded (or simulated) timeline.
 
-    ``config`` is derived from the number of nodes if not given. Raises NothingToShadow if the node's start is not in
-    the recording.
+    ``config`` is derived from the number of nodes if not given; ``signs`` tell which links of knet were up. Raises
+    NothingToShadow if no life of the node can be followed.
     """
     run = next((event.body for event in timeline if isinstance(event.body, RunStarted)), None)
     transport = Transport(run.transport) if run is not None and run.transport else Transport.UDPU
     if config is None:
         config = TotemConfig.derive(len(run.nodes) if run is not None else 1, transport=transport)
     record = Record(timeline, nodeid, config.transport)
-    links = Links()
     ours: list[Outbound] = []
     theirs: list[Outbound] = []
     pauses: list[tuple[int, int]] = []
     for life in record.lives():
+        links = links_of(signs or LinkSigns(), nodeid, config, life.older)
         stage = _played(record, config, life, links)
         if stage is None:
             continue

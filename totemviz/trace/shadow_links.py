@@ -1,15 +1,100 @@
-"""Which hosts knet could hear, and when: libknet throws data away until the link to its sender is up (sheet §3.9)."""
+"""Which hosts knet could hear, and when: libknet throws data away until a link to its sender is up (sheet §3.9).
+
+A link is up after three pongs, and down when no pong came for the ping timeout, which is longer at first (``libknet:
+threads_rx.c``, ``threads_heartbeat.c``). Pongs are in the capture, so this can be followed. (libknet also waits for a
+valid path MTU, but recordings have data that was accepted before the first reply about the MTU.)
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import msgspec
+
+from totemviz.totem.config import MS, TotemConfig
+
+PONGS = 3
+"""Pongs that bring a link up: one more than pong_count."""
+
+BACKOFF = 10
+"""How many times the ping timeout a new link is given; one less with every second."""
+
+SECOND_NS = 1000 * MS
+FOREVER_NS = 1 << 62
+
+
+class LinkSigns(msgspec.Struct):
+    """What a recording shows of knet's links: times at which a pong of a host arrived at a node, by (node, host, link),
+    and at which a node sent data to a host, by (node, host).
+    """
+
+    pongs_ns: dict[tuple[int, int, int], list[int]] = {}
+    data_ns: dict[tuple[int, int], list[int]] = {}
 
 
 class Links(msgspec.Struct, frozen=True):
-    """From when on each host was reachable; hosts that are not named always were (UDP, UDPU)."""
+    """Spans in which each host was out of reach; a host that is not named never was (UDP, UDPU)."""
 
-    up_ns: dict[int, int] = {}
+    closed: dict[int, list[tuple[int, int]]] = {}
 
     def open(self, host: int, time_ns: int) -> bool:
-        """Whether data of ``host`` got through to Totem at a moment."""
-        return time_ns >= self.up_ns.get(host, 0)
+        """Whether data of and to ``host`` got through at a moment."""
+        return not any(start_ns <= time_ns < end_ns for start_ns, end_ns in self.closed.get(host, ()))
+
+    def any_open(self, time_ns: int) -> bool:
+        """Whether anybody could be reached at a moment: otherwise a multicast is not on the wire."""
+        return not self.closed or any(self.open(host, time_ns) for host in self.closed)
+
+
+def links_of(signs: LinkSigns, node: int, config: TotemConfig, already_up: bool) -> Links:
+    """The links of one node as its capture shows them; ``already_up``: the capture begins in the node's mid-life."""
+    timeout_ns = config.token_ms * MS // 2
+    closed: dict[int, list[tuple[int, int]]] = {}
+    for (owner, host, _), pongs_ns in sorted(signs.pongs_ns.items()):
+        if owner == node:
+            spans = _closed(pongs_ns, timeout_ns, already_up)
+            closed[host] = _overlap(closed[host], spans) if host in closed else spans
+    return Links({host: _but_for(spans, signs.data_ns.get((node, host), [])) for host, spans in closed.items()})
+
+
+def _closed(pongs_ns: list[int], timeout_ns: int, already_up: bool) -> list[tuple[int, int]]:
+    """When one link was down. ``timeout_ns`` is knet's ping timeout, half the token timeout."""
+    found: list[tuple[int, int]] = []
+    pongs, last_ns, begun_ns = 0, -1, -FOREVER_NS if already_up else pongs_ns[0]
+    down_ns = FOREVER_NS if already_up else 0
+    for pong_ns in pongs_ns:
+        patience = max(1, BACKOFF - (last_ns - begun_ns) // SECOND_NS)
+        if last_ns >= 0 and pong_ns - last_ns > patience * timeout_ns and down_ns == FOREVER_NS:
+            pongs, down_ns, begun_ns = 0, last_ns + patience * timeout_ns, last_ns
+        last_ns = pong_ns
+        pongs += 1
+        if pongs >= PONGS and down_ns < FOREVER_NS:
+            found.append((down_ns, pong_ns))
+            down_ns = FOREVER_NS
+    patience = max(1, BACKOFF - (last_ns - begun_ns) // SECOND_NS)
+    found.append((min(down_ns, last_ns + patience * timeout_ns), FOREVER_NS))
+    return found
+
+
+def _overlap(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """A host is out of reach while all its links are down."""
+    spans = [(max(a, c), min(b, d)) for a, b in some for c, d in others]
+    return [(start_ns, end_ns) for start_ns, end_ns in spans if start_ns < end_ns]
+
+
+def _but_for(spans: list[tuple[int, int]], data_ns: list[int]) -> list[tuple[int, int]]:
+    """Data that was sent proves that the host could be reached: a span ends, or begins, with it."""
+    found = []
+    for start_ns, end_ns in spans:
+        while True:
+            index = bisect_left(data_ns, start_ns)
+            sent_ns = data_ns[index] if index < len(data_ns) else FOREVER_NS
+            if sent_ns >= end_ns:
+                found.append((start_ns, end_ns))
+                break
+            last_ns = data_ns[bisect_left(data_ns, end_ns) - 1]
+            if start_ns > 0 and sent_ns < last_ns + 1:  # it was not down yet, or not at all
+                start_ns = last_ns + 1
+                continue
+            end_ns = sent_ns
+    return found

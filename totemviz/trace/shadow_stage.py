@@ -22,7 +22,7 @@ from totemviz.totem.ring import Ring
 from totemviz.totem.seq import U32
 from totemviz.totem.states import State
 from totemviz.totem.wire import HOLD_CANCEL, ORDINARY, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Token, decode
-from totemviz.trace.shadow_links import Links
+from totemviz.trace.shadow_links import FOREVER_NS, Links
 from totemviz.trace.shadow_record import EARLY_NS, LAG_NS, PAUSE_NS, Arrival, Life, Outbound, Record
 from totemviz.trace.shadow_start import SocketOrder, Start, Visit, adopted
 
@@ -34,6 +34,9 @@ UNSEEN_NS = 3000 * MS
 
 UNLOADING_NS = 1000 * MS
 """A daemon that stops says goodbye last; before, while it unloads its services, it handles nothing."""
+
+TIE_NS = MS // 5
+"""A datagram that arrives this little after a timer is due may be handled before it."""
 
 LATE_NS = 2 * MS
 """A timer may be this late: libqb sleeps in whole milliseconds, rounded up."""
@@ -55,12 +58,12 @@ class Stage:
         self._bounded = config.transport is not Transport.KNET
         self._mcasts = {ring_id: dict(known) for ring_id, known in record.mcasts.items()}
         self._timers: dict[str, int] = {}
-        self._settled: set[str] = set()
+        self._settled: dict[str, int] = {}
         self._loop: list[tuple[int, bytes]] = []
         self._now_ns = life.start_ns
-        self._paused_until_ns = -1
+        self._paused_until_ns = -FOREVER_NS  # an unseen ring may begin before the capture
         self._waiting = 0
-        self._gone = False
+        self._gone = self._unseen = False
         self._taken: set[int] = set()
         self._leave_ns = next(
             (
@@ -106,12 +109,13 @@ class Stage:
                     self._feed(acts[0].time_ns, arrivals.popleft())
                     continue
                 act = acts.popleft()
-                self._act(act)
+                waits = bool(arrivals) and arrivals[0].time_ns <= act.time_ns
+                self._act(act, handled_ns if waits else 0)
                 self._run_loop(act.time_ns)
             elif handled_ns > end_ns:
                 break
             else:
-                self._catch_up(handled_ns)
+                self._catch_up(handled_ns, arrivals[0])
                 self._feed(max(handled_ns, self._paused_until_ns), arrivals.popleft())
                 self._run_loop(handled_ns)
         self._catch_up(end_ns)
@@ -142,20 +146,22 @@ class Stage:
         """
         begun_ns = self._start_ns - UNSEEN_NS
         trial = copy.deepcopy(self)
-        trial._unseen(begun_ns, self._start_ns)
+        trial._be_alone(begun_ns, self._start_ns)
         probes = [sent.time_ns for sent in trial.sent if isinstance(sent.message, MergeDetect)]
         if self._life.first_merge_detect_ns >= 0 and probes:
             begun_ns += self._life.first_merge_detect_ns - probes[-1]
-        self._unseen(begun_ns, self._start_ns)
+        self._be_alone(begun_ns, self._start_ns)
         self.sent = [sent for sent in self.sent if sent.time_ns >= self._start_ns]
 
-    def _unseen(self, begun_ns: int, until_ns: int) -> None:
+    def _be_alone(self, begun_ns: int, until_ns: int) -> None:
+        self._unseen = True
         self._now_ns = begun_ns
         node = self._ring.instance
         for _ in range(self._life.unseen_packets):
             node.new_trans_queue.append(Queued(Packed(b"", ()), ORDINARY))
         self._start_daemon(begun_ns)
         self._catch_up(until_ns - 1)
+        self._unseen = False
 
     def _read_what_waited(self) -> None:
         """The main loop begins: one datagram per socket and pass, the socket first that was ready first."""
@@ -183,8 +189,12 @@ class Stage:
         last = bisect_left(received, self._end_ns + 1, key=_arrived_ns)
         return deque(arrival for arrival in received[first:last] if self._links.open(arrival.source, arrival.time_ns))
 
-    def _act(self, outbound: Outbound) -> None:
-        """What the node's programs and its operator made it do, as far as what it sent tells."""
+    def _act(self, outbound: Outbound, socket_ns: int) -> None:
+        """What the node's programs and its operator made it do, as far as what it sent tells.
+
+        ``socket_ns``: when the datagram that waits in its socket already will be handled, 0 if none does. The node
+        hears its own multicast after that one.
+        """
         message, node = outbound.message, self._ring.instance
         time_ns = max(outbound.time_ns, self._paused_until_ns)
         if isinstance(message, Join):
@@ -198,7 +208,7 @@ class Stage:
             node.now_ns = time_ns
             token_visit.cancel_hold(node)
             out, node.out = node.out, []
-            self._do(time_ns, out)
+            self._do(time_ns, out, heard_ns=socket_ns)
         elif isinstance(message, Mcast) and node.state is State.OPERATIONAL and node.members == (node.nodeid,):
             # in a ring of one the token cannot be seen: a message is submitted when it was multicast
             if self._mcasts.get(message.ring_id, {}).pop(message.seq, None) is not None:
@@ -236,9 +246,15 @@ class Stage:
     def _answer(self, ring: Ring, time_ns: int, handle: Handle) -> tuple[Any, ...] | None:
         """The first thing this machine sends to others when it handles an input."""
         for output in handle(ring, time_ns):
-            if isinstance(output, Send) and output.target != self._record.nodeid:
+            if isinstance(output, Send) and self._on_wire(output.target, time_ns):
                 return self._record.outbound(time_ns, output.datagram).determined
         return None
+
+    def _on_wire(self, target: int, time_ns: int) -> bool:
+        """Whether something sent to a node, or to all (0), is seen outside."""
+        if target == 0:
+            return self._unseen or self._links.any_open(time_ns)
+        return target != self._record.nodeid and self._links.open(target, time_ns)
 
     # ----------------------------------------------------------------------------------------------------- inputs
 
@@ -278,8 +294,11 @@ class Stage:
 
     # ------------------------------------------------------------------------------------------------------- time
 
-    def _catch_up(self, time_ns: int) -> None:
-        """Let the machine's own timers and its own token come due before ``time_ns``."""
+    def _catch_up(self, time_ns: int, arrival: Arrival | None = None) -> None:
+        """Let the machine's own timers and its own token come due before ``time_ns``, when ``arrival`` is handled.
+
+        If both a timer and the arrival explain what was said at that moment, the one that came first said it.
+        """
         while not self._gone:
             timer = min(self._timers, key=lambda name: self._timers[name], default=None)
             next_ns = min(time_ns, self._timers[timer]) if timer is not None else time_ns
@@ -290,6 +309,9 @@ class Stage:
                 return
             if self._settle(timer):
                 continue
+            tie = arrival is not None and self._timers[timer] == time_ns > arrival.time_ns
+            if tie and arrival is not None and arrival.time_ns <= self._settled.get(timer, 0) + TIE_NS:
+                return
             due_ns = max(self._timers[timer], self._paused_until_ns, self._now_ns)
             if due_ns > time_ns:
                 return
@@ -299,9 +321,9 @@ class Stage:
     def _settle(self, timer: str) -> bool:
         """Move a timer that is due to where the real node shows that it handled it; whether that is later."""
         due_ns = self._timers[timer]
-        if timer in self._settled or timer == TotemTimer.PAUSE or due_ns < self._paused_until_ns:
+        if self._unseen or due_ns < self._paused_until_ns or timer in self._settled or timer == TotemTimer.PAUSE:
             return False
-        self._settled.add(timer)
+        self._settled[timer] = due_ns
         answer = self._answer(copy.deepcopy(self._ring), due_ns, partial(Ring.expire, timer=timer))
         if answer is None:
             return False
@@ -346,26 +368,37 @@ class Stage:
             self._paused_until_ns, self._waiting = next_ns, 0
             if timer is not None:
                 return False
+            if self._timer_spoke(next_ns):
+                self._catch_up(next_ns)  # the datagram that waited first needed no answer
             time_ns = next_ns
         if timer is not None:
             del self._timers[timer]
         self._do(time_ns, handle(self._ring, time_ns))
         return True
 
+    def _timer_spoke(self, time_ns: int) -> bool:
+        """Whether what the real node said at this moment is what a timer makes our machine say."""
+        for timer, due_ns in self._timers.items():
+            if due_ns <= time_ns and timer != TotemTimer.PAUSE:
+                answer = self._answer(copy.deepcopy(self._ring), time_ns, partial(Ring.expire, timer=timer))
+                if answer is not None and self._record.find(answer, time_ns, time_ns) is not None:
+                    return True
+        return False
+
     def _was_silent(self, time_ns: int) -> bool:
         """Whether the real node said nothing for long from a moment on, or nothing but goodbye."""
         next_ns = self._record.next_sent_ns(time_ns)
-        if next_ns is None or next_ns > self._end_ns:
+        if next_ns is None or next_ns > self._end_ns or self._unseen:
             return False
         return next_ns - time_ns >= PAUSE_NS or (next_ns == self._leave_ns and next_ns - time_ns < UNLOADING_NS)
 
-    def _do(self, time_ns: int, outputs: list[Output]) -> None:
+    def _do(self, time_ns: int, outputs: list[Output], heard_ns: int = 0) -> None:
         self._now_ns = time_ns
         nodeid = self._record.nodeid
         for output in outputs:
             if isinstance(output, SetTimer):
                 self._timers[output.timer] = time_ns + output.delay_ns
-                self._settled.discard(output.timer)
+                self._settled.pop(output.timer, None)
             elif isinstance(output, CancelTimer):
                 self._timers.pop(output.timer, None)
             elif isinstance(output, Send):
@@ -374,9 +407,10 @@ class Stage:
                     continue
                 if output.target == 0:
                     cancel = output.datagram[3] == HOLD_CANCEL
-                    heard_ns = self._resend_ns(time_ns, self._ring.ring_id) if cancel else time_ns
-                    insort(self._loop, (heard_ns, output.datagram), key=_time)
-                self.sent.append(self._record.outbound(time_ns, output.datagram))
+                    loops_ns = self._resend_ns(time_ns, self._ring.ring_id) if cancel else time_ns
+                    insort(self._loop, (max(loops_ns, heard_ns), output.datagram), key=_time)
+                if self._on_wire(output.target, time_ns):
+                    self.sent.append(self._record.outbound(time_ns, output.datagram))
 
     def _resend_ns(self, time_ns: int, ring_id: RingId) -> int:
         """When a hold cancel is heard: at once, or, if that made the node send its token again, when it did.
