@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from totemviz.trace.recorded import Recording
     from totemviz.trace.timeline import Timeline
 
 VIOLATED = 1
@@ -61,6 +62,12 @@ def load_recording(paths: list[Path]) -> tuple[Timeline, bytes]:
         last_ns = timeline[-1].time_ns if len(timeline) else 0
         return timeline, msgspec.json.encode(summarise(timeline, last_ns, 0.0))
 
+    recording = read_captures(paths)
+    return recording.timeline, msgspec.json.encode(recording.summary)
+
+
+def read_captures(paths: list[Path]) -> Recording:
+    """Captures of one cluster, with progress for a person; what is wrong with a file goes to standard error."""
     from totemviz.trace.recorded import load_recording
 
     hidden = not sys.stderr.isatty()
@@ -69,7 +76,7 @@ def load_recording(paths: list[Path]) -> tuple[Timeline, bytes]:
         recording = load_recording(paths, progress=lambda done, _total: bar.update(max(0, done - bar.pos)))
     for warning in recording.summary.warnings:
         click.echo(warning, err=True)
-    return recording.timeline, msgspec.json.encode(recording.summary)
+    return recording
 
 
 @contextmanager

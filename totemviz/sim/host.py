@@ -31,6 +31,7 @@ from totemviz.sim.seed import CONFIG_DB
 from totemviz.sim.storage import EV_TRACKING_FILE, Storage
 from totemviz.sim.threads import COROSYNC, PMXCFS, Actions, HostModel, Job, Thread
 from totemviz.totem import effects as tt
+from totemviz.totem.config import SOCKET_DATAGRAMS
 from totemviz.totem.pg import Reassembler
 from totemviz.totem.ring import Ring
 from totemviz.totem.wire import ORF_TOKEN, TYPE_NAMES
@@ -38,11 +39,6 @@ from totemviz.trace import events as ev
 
 if TYPE_CHECKING:
     from totemviz.sim.world import World
-
-SOCKET_DATAGRAMS = 184
-"""What a daemon's socket holds: corosync asks for 1 MiB and gets Linux' default limit of 212,992 bytes, doubled; the
-kernel charges about 2,304 bytes for a small datagram. A daemon that is stopped for long loses what comes last.
-"""
 
 
 def ring_id_file(nodeid: int) -> str:

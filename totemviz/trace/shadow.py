@@ -12,9 +12,9 @@ uninitialised, and the token's backlog, which counts a queue that cannot be seen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -26,6 +26,8 @@ from totemviz.trace.shadow_record import EXCLUDED, Life, NothingToShadow, Outbou
 from totemviz.trace.shadow_stage import Stage
 from totemviz.trace.shadow_start import Start, adoptable, best_start
 from totemviz.trace.timeline import Timeline
+
+Progress: TypeAlias = Callable[[int, int], None]
 
 OFF_TIME_NS = 50 * MS
 """A datagram sent further than this from the recorded moment is counted, although its content agrees."""
@@ -62,6 +64,7 @@ class ShadowResult(msgspec.Struct, frozen=True):
     mismatches: list[Difference]
     pauses: list[tuple[int, int]]
     not_compared: int
+    excluded: tuple[str, ...] = EXCLUDED
 
 
 def owner(timeline: Timeline) -> int:
@@ -76,11 +79,16 @@ def owner(timeline: Timeline) -> int:
 
 
 def shadow(
-    timeline: Timeline, nodeid: int, config: TotemConfig | None = None, signs: LinkSigns | None = None
+    timeline: Timeline,
+    nodeid: int,
+    config: TotemConfig | None = None,
+    signs: LinkSigns | None = None,
+    progress: Progress | None = None,
 ) -> ShadowResult:
     """Put our machine in the place of node ``nodeid`` of a recorded (or simulated) timeline.
 
-    ``config`` is derived from the number of nodes if not given; ``signs`` tell which links of knet were up. Raises
+    ``config`` is derived from the number of nodes if not given; ``signs`` tell which links of knet were up;
+    ``progress`` is told now and then how much of the recording is done (nanoseconds), and how much there is. Raises
     NothingToShadow if no life of the node can be followed.
     """
     run = next((event.body for event in timeline if isinstance(event.body, RunStarted)), None)
@@ -93,7 +101,7 @@ def shadow(
     pauses: list[tuple[int, int]] = []
     for life in record.lives():
         links = links_of(signs or LinkSigns(), nodeid, config, life.older)
-        stage = _played(record, config, life, links)
+        stage = _played(record, config, life, links, progress)
         if stage is None:
             continue
         ours += stage.sent
@@ -104,10 +112,11 @@ def shadow(
             f"node {nodeid}: neither its start nor a quiet visit of its token is in the recording; "
             "begin the capture before corosync, or let it run longer"
         )
-    return _compare(nodeid, theirs, ours, pauses, len(record.sent) - len(theirs))
+    result = _compare(nodeid, theirs, ours, pauses, len(record.sent) - len(theirs))
+    return msgspec.structs.replace(result, excluded=record.excluded)
 
 
-def _played(record: Record, config: TotemConfig, life: Life, links: Links) -> Stage | None:
+def _played(record: Record, config: TotemConfig, life: Life, links: Links, progress: Progress | None) -> Stage | None:
     """A life of the node, played to its end; None if it began before the capture and no moment of it tells enough."""
     visit = adoptable(record, life) if life.older else None
     if life.older and visit is None:
@@ -125,7 +134,8 @@ def _played(record: Record, config: TotemConfig, life: Life, links: Links) -> St
 
     seen_from_start = visit is None and life.unseen_packets < 0
     stage = begun(best_start(record, life, sent_until) if seen_from_start else Start())
-    stage.run(life.end_ns)
+    last_ns = record.sent[-1].time_ns
+    stage.run(life.end_ns, None if progress is None else lambda now_ns: progress(now_ns, last_ns))
     return stage
 
 

@@ -19,6 +19,9 @@ PONGS = 3
 BACKOFF = 10
 """How many times the ping timeout a new link is given; one less with every second."""
 
+FIRST_PONG_NS = 400 * MS
+"""From the start of knet to the first pong."""
+
 SECOND_NS = 1000 * MS
 FOREVER_NS = 1 << 62
 
@@ -60,20 +63,28 @@ def links_of(signs: LinkSigns, node: int, config: TotemConfig, already_up: bool)
 def _closed(pongs_ns: list[int], timeout_ns: int, already_up: bool) -> list[tuple[int, int]]:
     """When one link was down. ``timeout_ns`` is knet's ping timeout, half the token timeout."""
     found: list[tuple[int, int]] = []
-    pongs, last_ns, begun_ns = 0, -1, -FOREVER_NS if already_up else pongs_ns[0]
+    begun_ns = -FOREVER_NS if already_up else pongs_ns[0] - FIRST_PONG_NS
+    pongs, last_ns = 0, FOREVER_NS
     down_ns = FOREVER_NS if already_up else 0
-    for pong_ns in pongs_ns:
-        patience = max(1, BACKOFF - (last_ns - begun_ns) // SECOND_NS)
-        if last_ns >= 0 and pong_ns - last_ns > patience * timeout_ns and down_ns == FOREVER_NS:
-            pongs, down_ns, begun_ns = 0, last_ns + patience * timeout_ns, last_ns
+    for pong_ns in (*pongs_ns, FOREVER_NS):
+        out_ns = _given_up_ns(last_ns, begun_ns, timeout_ns)
+        if out_ns < pong_ns:
+            down_ns = min(down_ns, out_ns)
+            pongs, begun_ns = 0, out_ns
         last_ns = pong_ns
         pongs += 1
         if pongs >= PONGS and down_ns < FOREVER_NS:
             found.append((down_ns, pong_ns))
             down_ns = FOREVER_NS
-    patience = max(1, BACKOFF - (last_ns - begun_ns) // SECOND_NS)
-    found.append((min(down_ns, last_ns + patience * timeout_ns), FOREVER_NS))
+    if down_ns < FOREVER_NS:
+        found.append((down_ns, FOREVER_NS))
     return found
+
+
+def _given_up_ns(last_ns: int, begun_ns: int, timeout_ns: int) -> int:
+    """When a link goes down that got its last pong at ``last_ns``; its patience began to shrink at ``begun_ns``."""
+    patience = range(1, BACKOFF + 1)
+    return min(max(last_ns + times * timeout_ns, begun_ns + (BACKOFF - times) * SECOND_NS) for times in patience)
 
 
 def _overlap(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -86,15 +97,9 @@ def _but_for(spans: list[tuple[int, int]], data_ns: list[int]) -> list[tuple[int
     """Data that was sent proves that the host could be reached: a span ends, or begins, with it."""
     found = []
     for start_ns, end_ns in spans:
-        while True:
-            index = bisect_left(data_ns, start_ns)
-            sent_ns = data_ns[index] if index < len(data_ns) else FOREVER_NS
-            if sent_ns >= end_ns:
-                found.append((start_ns, end_ns))
-                break
-            last_ns = data_ns[bisect_left(data_ns, end_ns) - 1]
-            if start_ns > 0 and sent_ns < last_ns + 1:  # it was not down yet, or not at all
-                start_ns = last_ns + 1
-                continue
-            end_ns = sent_ns
+        inside = data_ns[bisect_left(data_ns, start_ns) : bisect_left(data_ns, end_ns)]
+        if inside and start_ns == 0:
+            found.append((0, inside[0]))
+        else:
+            found.append((inside[-1] + 1 if inside else start_ns, end_ns))
     return found

@@ -182,7 +182,7 @@ class Record:
             if restarted or (ring_seq < 0 and alone not in self._token_rings):
                 merge_ns = outbound.time_ns if isinstance(message, MergeDetect) else -1
                 stored = alone.seq - 1 - RING_SEQ_STEP
-                starts.append(Life(outbound.time_ns, 0, stored, self._packets(alone), merge_ns))
+                starts.append(Life(outbound.time_ns, 0, stored, self.packets(alone), merge_ns))
         return starts
 
     def _with_history(self) -> Iterator[tuple[Outbound, int, int]]:
@@ -196,7 +196,7 @@ class Record:
     def _token_rings(self) -> set[RingId]:
         return {ring_id for ring_id, _ in self.tokens}
 
-    def _packets(self, ring_id: RingId) -> int:
+    def packets(self, ring_id: RingId) -> int:
         """How many packets a ring of this node alone ordered: its line in a commit token says so."""
         for outbound in self.sent:
             if isinstance(outbound.message, CommitToken):

@@ -15,7 +15,7 @@ from typing import Any
 
 from totemviz.totem import token as token_visit
 from totemviz.totem.config import MS, SOCKET_DATAGRAMS, TotemConfig, Transport
-from totemviz.totem.effects import CancelTimer, Output, RingId, Send, SetTimer, TotemTimer
+from totemviz.totem.effects import CancelTimer, MembershipInstalled, Output, RingId, Send, SetTimer, TotemTimer
 from totemviz.totem.instance import Queued
 from totemviz.totem.pg import Packed
 from totemviz.totem.ring import Ring
@@ -31,6 +31,8 @@ LOOP_NS = 20_000
 
 UNSEEN_NS = 3000 * MS
 """How long a node on knet is given to be alone before its first message is seen; links take some two seconds."""
+
+PROGRESS_ARRIVALS = 500
 
 UNLOADING_NS = 1000 * MS
 """A daemon that stops says goodbye last; before, while it unloads its services, it handles nothing."""
@@ -91,8 +93,8 @@ class Stage:
         """From when on what the node sent is compared."""
         return self._start_ns
 
-    def run(self, end_ns: int) -> None:
-        """From there to ``end_ns``."""
+    def run(self, end_ns: int, progress: Callable[[int], None] | None = None) -> None:
+        """From there to ``end_ns``; ``progress`` is told the time now and then."""
         self._end_ns = end_ns
         acts = deque(filter(_is_act, self._record.sent_between(self._start_ns, end_ns)))
         arrivals = self._arrivals()
@@ -102,6 +104,8 @@ class Stage:
                 handled_ns = end_ns + 1
             elif looked_at is not arrivals[0]:
                 looked_at, handled_ns = arrivals[0], self._handled_ns(arrivals[0])
+                if progress is not None and len(arrivals) % PROGRESS_ARRIVALS == 0:
+                    progress(self._now_ns)
             handled_ns = max(handled_ns, self._now_ns)
             if acts and acts[0].time_ns <= handled_ns:
                 self._catch_up(acts[0].time_ns)
@@ -110,7 +114,7 @@ class Stage:
                     continue
                 act = acts.popleft()
                 waits = bool(arrivals) and arrivals[0].time_ns <= act.time_ns
-                self._act(act, handled_ns if waits else 0)
+                self._act(act, handled_ns if waits else -FOREVER_NS)
                 self._run_loop(act.time_ns)
             elif handled_ns > end_ns:
                 break
@@ -392,7 +396,7 @@ class Stage:
             return False
         return next_ns - time_ns >= PAUSE_NS or (next_ns == self._leave_ns and next_ns - time_ns < UNLOADING_NS)
 
-    def _do(self, time_ns: int, outputs: list[Output], heard_ns: int = 0) -> None:
+    def _do(self, time_ns: int, outputs: list[Output], heard_ns: int = -FOREVER_NS) -> None:
         self._now_ns = time_ns
         nodeid = self._record.nodeid
         for output in outputs:
@@ -401,6 +405,8 @@ class Stage:
                 self._settled.pop(output.timer, None)
             elif isinstance(output, CancelTimer):
                 self._timers.pop(output.timer, None)
+            elif isinstance(output, MembershipInstalled):
+                self._fill_unseen_ring(output)
             elif isinstance(output, Send):
                 if output.target == nodeid:
                     insort(self._loop, (time_ns + LOOP_NS, output.datagram), key=_time)
@@ -412,6 +418,15 @@ class Stage:
                 if self._on_wire(output.target, time_ns):
                     self.sent.append(self._record.outbound(time_ns, output.datagram))
 
+    def _fill_unseen_ring(self, installed: MembershipInstalled) -> None:
+        """Knet: a node that reaches nobody sends into the void; how many packets it ordered is told later."""
+        node = self._ring.instance
+        if self._unseen or installed.members != (node.nodeid,) or self._links.any_open(self._now_ns):
+            return
+        seen = len(self._mcasts.get(installed.ring_id, {}))
+        for _ in range(self._record.packets(installed.ring_id) - seen):
+            node.send_queue().append(Queued(Packed(b"", ()), ORDINARY))
+
     def _resend_ns(self, time_ns: int, ring_id: RingId) -> int:
         """When a hold cancel is heard: at once, or, if that made the node send its token again, when it did.
 
@@ -422,7 +437,9 @@ class Stage:
             return time_ns
         last = (ring_id, node.last_sent.token_seq) if isinstance(node.last_sent, Token) else None
         sends = [send for send in self._record.token_sends(time_ns, time_ns + LAG_NS) if send[0] not in self._taken]
-        copies = [sent_ns for sent_ns, key, _ in sends if key == last] or [sent_ns for sent_ns, _, again in sends if again]
+        copies = [sent_ns for sent_ns, key, _ in sends if key == last] or [
+            sent_ns for sent_ns, _, again in sends if again
+        ]
         if not copies:
             return time_ns
         self._taken.add(copies[0])
