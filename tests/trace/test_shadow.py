@@ -2,38 +2,98 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tests.trace.pcaps import export, later_part
+from totemviz.sim import interventions as do
+from totemviz.sim.scenario import ClusterSpec, NetworkSpec, Scenario, cluster_conf
+from totemviz.sim.threads import HostModel
+from totemviz.sim.units import Duration
+from totemviz.sim.world import World
 from totemviz.totem import token
+from totemviz.totem.config import TotemConfig, Transport
 from totemviz.totem.instance import Instance
 from totemviz.totem.wire import Token
 from totemviz.trace.recorded import load_recording
 from totemviz.trace.shadow import ShadowResult, owner, shadow
 from totemviz.trace.shadow_record import NothingToShadow
+from totemviz.trace.timeline import Timeline
 
 DATA = Path(__file__).parent / "data"
 TRACES = Path(__file__).parents[3] / "shared" / "traces"
+# delay-kill: corosync 3.1.7, 50 ms one way, every node sends, node 2 dies and comes back, node 1 says goodbye
+RECORDINGS = (
+    "coldboot-pve1",
+    "coldboot-pve2",
+    "coldboot-pve3",
+    "coldboot-knet-pve2",
+    "delay-kill-pve1",
+)
+S = 1_000_000_000
 
 
 def shadowed(path: Path) -> ShadowResult:
-    timeline = load_recording([path]).timeline
-    return shadow(timeline, owner(timeline))
+    recording = load_recording([path])
+    return shadow(recording.timeline, owner(recording.timeline), None, recording.links)
 
 
-@pytest.mark.parametrize("name", ["coldboot-pve1", "coldboot-pve2", "coldboot-pve3"])
+@pytest.mark.parametrize("name", RECORDINGS)
 def test_every_datagram_of_a_recorded_node(name: str) -> None:
+    """knet's begins with a ring that was not seen, and has data that libknet threw away."""
     result = shadowed(DATA / f"{name}.pcap.gz")
     assert result.outbound > 50
     assert result.mismatches == []
     assert result.matched == result.outbound
+    assert result.off_time == result.not_compared == 0
 
 
-def test_knet_from_a_ring_that_was_not_seen() -> None:
-    result = shadowed(DATA / "coldboot-knet-pve2.pcap.gz")
-    assert result.outbound > 100
-    assert result.matched >= result.outbound - 2
+@pytest.mark.parametrize(("name", "from_s"), [("coldboot-pve2", 0.5), ("delay-kill-pve1", 2.5), ("coldboot-knet-pve2", 4.0)])
+def test_a_capture_that_begins_in_mid_life(name: str, from_s: float, tmp_path: Path) -> None:
+    result = shadowed(later_part(DATA / f"{name}.pcap.gz", from_s, tmp_path / "late.pcap"))
+    assert result.outbound > 20
+    assert result.mismatches == []
+    assert result.not_compared < result.outbound
+
+
+def simulated(nodes: int, seconds: float, *interventions: object, loss: float = 0.0) -> Timeline:
+    scenario = Scenario(
+        host_model=HostModel.MEASURED,
+        cluster=ClusterSpec(nodes=nodes),
+        network=NetworkSpec(loss_percent=loss, jitter=Duration(20_000)),
+        interventions=tuple(interventions),
+    )
+    conf = cluster_conf(scenario, "test", Path())
+    totem = TotemConfig.derive(nodes, transport=Transport.UDPU)
+    world = World(scenario, msgspec.structs.replace(conf, transport=Transport.UDPU, totem=totem))
+    world.run_until(int(seconds * S))
+    return world.timeline
+
+
+def at(seconds: float) -> Duration:
+    return Duration(int(seconds * S))
+
+
+RUNS = {
+    "kill and restart": (3, 12, 0.0, [do.Kill(at=at(2), node=3), do.Restart(at=at(11), node=3)]),
+    "pause": (5, 9, 0.0, [do.Pause(at=at(2), node=2, process="corosync", duration=at(3))]),
+    "cut and heal": (4, 12, 0.0, [do.Cut(at=at(2), nodes=(3, 4)), do.Heal(at=at(10.5))]),
+    "loss": (3, 6, 3.0, [do.Write(at=at(3), node=n, path="f{n}", content="x" * 3000, count=20) for n in (1, 2, 3)]),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_simulated_nodes_through_capture_files(name: str, tmp_path: Path) -> None:
+    """What our own nodes did is explained without a rest, whoever captured it."""
+    nodes, seconds, loss, interventions = RUNS[name]
+    timeline = simulated(nodes, seconds, *interventions, loss=loss)
+    for node in (1, nodes):
+        result = shadowed(export(timeline, node, tmp_path / f"pve{node}.pcap"))
+        assert result.outbound > 100
+        assert result.matched == result.outbound, result.mismatches[:3]
 
 
 def test_a_wrong_machine_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,20 +123,25 @@ def test_a_machine_with_a_wrong_clock_is_found_out(monkeypatch: pytest.MonkeyPat
     assert shadowed(DATA / "coldboot-pve1.pcap.gz").off_time > 5
 
 
-def test_a_recording_without_a_start_says_so() -> None:
+def test_a_recording_that_shows_too_little_says_so() -> None:
     timeline = load_recording([DATA / "coldboot-pve1.pcap.gz"]).timeline
-    with pytest.raises(NothingToShadow, match="begin the capture before corosync"):
+    with pytest.raises(NothingToShadow, match="begin the capture before corosync, or let it run longer"):
         shadow(timeline, 7)
 
 
+def test_it_tells_how_far_it_is() -> None:
+    timeline = simulated(3, 4)
+    told: list[tuple[int, int]] = []
+    shadow(timeline, 1, progress=lambda now_ns, last_ns: told.append((now_ns, last_ns)))
+    assert told
+    assert told == sorted(told)
+    assert all(now_ns <= last_ns for now_ns, last_ns in told)
+
+
 @pytest.mark.skipif(not TRACES.is_dir(), reason="the large recordings are not beside the repository")
+@pytest.mark.skipif(os.environ.get("TOTEMVIZ_SEARCH") != "deep", reason="takes minutes: TOTEMVIZ_SEARCH=deep")
 def test_all_recordings() -> None:
-    """At least 99 % of all datagrams; every commit token; joins and merge detects but for a few that lost a race."""
-    outbound = matched = 0
-    for path in sorted(TRACES.glob("*/pve*.pcap*")):
-        result = shadowed(path)
-        outbound += result.outbound
-        matched += result.matched
-        assert result.matched / result.outbound > 0.97, path
-    assert outbound > 100_000
-    assert matched / outbound > 0.999
+    """Every datagram of every node of every recording."""
+    results = {path: shadowed(path) for path in sorted(TRACES.glob("*/pve*.pcap*"))}
+    assert sum(result.outbound for result in results.values()) > 100_000
+    assert {path: result.mismatches for path, result in results.items() if result.mismatches} == {}

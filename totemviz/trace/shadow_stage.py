@@ -32,7 +32,7 @@ LOOP_NS = 20_000
 UNSEEN_NS = 3000 * MS
 """How long a node on knet is given to be alone before its first message is seen; links take some two seconds."""
 
-PROGRESS_ARRIVALS = 500
+PROGRESS_ARRIVALS = 250
 
 UNLOADING_NS = 1000 * MS
 """A daemon that stops says goodbye last; before, while it unloads its services, it handles nothing."""
@@ -123,6 +123,8 @@ class Stage:
                 self._feed(max(handled_ns, self._paused_until_ns), arrivals.popleft())
                 self._run_loop(handled_ns)
         self._catch_up(end_ns)
+        if self._timer_spoke(end_ns, EARLY_NS):
+            self._catch_up(end_ns + EARLY_NS)
 
     # -------------------------------------------------------------------------------------------------- beginnings
 
@@ -213,14 +215,20 @@ class Stage:
             token_visit.cancel_hold(node)
             out, node.out = node.out, []
             self._do(time_ns, out, heard_ns=socket_ns)
-        elif isinstance(message, Mcast) and node.state is State.OPERATIONAL and node.members == (node.nodeid,):
-            # in a ring of one the token cannot be seen: a message is submitted when it was multicast
-            if self._mcasts.get(message.ring_id, {}).pop(message.seq, None) is not None:
-                node.send_queue().append(Queued(Packed(message.payload, ()), ORDINARY))
-            if node.token_held and not self._loop:  # nobody cancelled a hold, so in reality there was none yet
-                self._do(time_ns, self._ring.expire(time_ns, TotemTimer.HOLD_RETRANSMIT))
-            while node.send_queue() and self._loop:
-                self._read_own(time_ns)
+        elif isinstance(message, Mcast) and node.new_members == (node.nodeid,) and message.ring_id == node.ring_id:
+            self._multicast_alone(time_ns, message)
+
+    def _multicast_alone(self, time_ns: int, mcast: Mcast) -> None:
+        """In a ring of one the token cannot be seen: a message is submitted when it was multicast."""
+        node = self._ring.instance
+        while node.state is not State.OPERATIONAL and self._loop:
+            self._read_own(time_ns)
+        if self._mcasts.get(mcast.ring_id, {}).pop(mcast.seq, None) is not None:
+            node.send_queue().append(Queued(Packed(mcast.payload, ()), ORDINARY))
+        if node.token_held and not self._loop:  # nobody cancelled a hold, so in reality there was none yet
+            self._do(time_ns, self._ring.expire(time_ns, TotemTimer.HOLD_RETRANSMIT))
+        while node.send_queue() and self._loop:
+            self._read_own(time_ns)
 
     def _must_hear_first(self, act: Outbound, arrival: Arrival) -> bool:
         """Whether a hold that the node cancels began with a token that has arrived and got no answer yet."""
@@ -380,10 +388,10 @@ class Stage:
         self._do(time_ns, handle(self._ring, time_ns))
         return True
 
-    def _timer_spoke(self, time_ns: int) -> bool:
-        """Whether what the real node said at this moment is what a timer makes our machine say."""
+    def _timer_spoke(self, time_ns: int, early_ns: int = 0) -> bool:
+        """Whether what the real node said at this moment is what a timer, due soon at least, makes our machine say."""
         for timer, due_ns in self._timers.items():
-            if due_ns <= time_ns and timer != TotemTimer.PAUSE:
+            if due_ns <= time_ns + early_ns and timer != TotemTimer.PAUSE:
                 answer = self._answer(copy.deepcopy(self._ring), time_ns, partial(Ring.expire, timer=timer))
                 if answer is not None and self._record.find(answer, time_ns, time_ns) is not None:
                     return True
