@@ -55,7 +55,7 @@ MUTANTS = (
     Mutant("token goes to the next but one", Instance.successor, "+ 1", "+ 2"),
     # token: hold
     Mutant("hold is never cancelled", token.cancel_hold, "if node.token_held:", "if False:"),
-    Mutant("hold cancel is not heeded", token.hold_cancelled, "if node.is_rep:", "if False:"),
+    Mutant("hold cancel is not heeded", token.hold_cancelled, "if not node.is_rep:", "if True:"),
     Mutant("hold cancel does not end idleness", token.hold_cancelled, "node.seq_unchanged = 0", "pass"),
     Mutant("an idle token is never held", token.visit, "node.seq_unchanged > limit if", "False if"),
     Mutant("the token is held too early", token.visit, "node.seq_unchanged > limit if", "node.seq_unchanged > 5 if"),
