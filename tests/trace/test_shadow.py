@@ -51,7 +51,9 @@ def test_every_datagram_of_a_recorded_node(name: str) -> None:
     assert result.off_time == result.not_compared == 0
 
 
-@pytest.mark.parametrize(("name", "from_s"), [("coldboot-pve2", 0.5), ("delay-kill-pve1", 2.5), ("coldboot-knet-pve2", 4.0)])
+@pytest.mark.parametrize(
+    ("name", "from_s"), [("coldboot-pve2", 0.5), ("delay-kill-pve1", 2.5), ("coldboot-knet-pve2", 4.0)]
+)
 def test_a_capture_that_begins_in_mid_life(name: str, from_s: float, tmp_path: Path) -> None:
     result = shadowed(later_part(DATA / f"{name}.pcap.gz", from_s, tmp_path / "late.pcap"))
     assert result.outbound > 20
