@@ -5,6 +5,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from tests.tui.picture import picture
 from tests.tui.synthetic import Playable, Session, domino, recording
+from totemviz.tui import code, source
 from totemviz.tui.app import Cockpit
 from totemviz.tui.settings import Settings
 
@@ -42,6 +43,30 @@ def cockpit_at(mark: str | int = "held", kind: str = "domino", settings: Setting
     app = Cockpit(session, settings=settings)
     app.animation_level = "none"
     return app
+
+
+STILL = '''def visit(node: Instance, token: Token) -> None:
+    """A token visit, as an example: pictures must not change with every line of the real one."""
+    if token.seq < node.token_seq:
+        return  # an old copy
+    node.out.append(TokenReceived(token.seq, token.aru))
+    _retransmit_check(node, token)
+'''
+
+
+@pytest.fixture(autouse=True)
+def still_code(request, monkeypatch, tmp_path):
+    """The code page shows a function that never changes, except where it is tested itself."""
+    if request.module.__name__.endswith("test_code"):
+        return
+    (tmp_path / "totem").mkdir()
+    (tmp_path / "totem" / "token.py").write_text(STILL)
+    source._text.cache_clear()
+    monkeypatch.setattr(source, "ROOT", tmp_path)
+    function = source.Function("totem/token.py", "visit", 1, STILL.count("\n"), (5,))
+    monkeypatch.setattr(code, "functions_of", lambda event: (function,))
+    monkeypatch.setattr(code, "handler_of", lambda event, timeline, lives: None)
+    request.addfinalizer(source._text.cache_clear)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from totemviz.sim.session import Session, Simulation
 from totemviz.sim.threads import HostModel
 from totemviz.trace.cursor import Step
 from totemviz.trace.view import NodeView
+from totemviz.tui.code import CodePanel
 from totemviz.tui.commands import fault_commands
 from totemviz.tui.dialogs import Dialog, FaultMenu, WriteDialog
 from totemviz.tui.eventlist import EventList, matcher
@@ -40,7 +41,6 @@ from totemviz.tui.spacetime import SpaceTime
 from totemviz.tui.stages import StagesPanel
 from totemviz.tui.strip import RingStrip
 from totemviz.tui.tabs import ELSEWHERE_WHEN_WIDE, FIRST, TabBar, Tabs
-from totemviz.tui.why import WhyPanel
 from totemviz.tui.writes import WritesPanel
 
 STEPS = {
@@ -93,7 +93,7 @@ class Cockpit(Manners):
                 yield framed(NodesPanel(id="nodes"))
                 with Horizontal(id="lower"):
                     yield Tabs(id="tabs")
-                    yield framed(WhyPanel(id="pinned"))
+                    yield framed(CodePanel(id="pinned"))
             yield framed(SpaceTime(id="side"))
             with Container(id="lesson"):
                 if self.lesson is not None:

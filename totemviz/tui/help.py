@@ -42,6 +42,10 @@ _SPACE_TIME = (
     "Time runs downwards, a column per node: slanted lines are messages, grounds are states. ↑ ↓ look around without "
     "moving in time, enter goes there."
 )
+_CODE = (
+    "Our function that said what the event says, its lines lit, with its name in corosync or pmxcfs; under it what the "
+    "state table calls. ↑ ↓ scroll."
+)
 ABOUT = {
     "ring": "Who is in which ring, and where the token is. Nodes that cannot hear each other stand in rings of their "
     "own. Click a node to choose it.",
@@ -51,11 +55,13 @@ ABOUT = {
     "nodes": "A line per node: state, how far it has all messages (aru) of those it knows (seq), how long until its "
     "token timer runs out, what pmxcfs and the disk do, votes, the version of its /etc/pve. Click one to choose it.",
     "side": _SPACE_TIME,
-    "pinned": "Why the latest event happened: its causes, back to what started it.",
+    "pinned": _CODE,
     "page-space-time": _SPACE_TIME,
     "page-events": "Every event, one a line. ↑ ↓ look around without moving in time, enter goes there, / filters.",
-    "page-log": "What corosync and pmxcfs write to their logs; of the chosen node, if one is chosen.",
+    "page-log": "What corosync and pmxcfs write to their logs; of the chosen node, if one is chosen. Under it: "
+    "what the line looked at means, and which function prints it.",
     "page-bytes": "The datagram of the event, byte by byte, with the names of its fields.",
+    "page-code": _CODE,
     "page-why": "The causes of the event at the cursor, the first cause at the bottom.",
     "page-node": "Everything about the chosen node.",
 }

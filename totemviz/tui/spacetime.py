@@ -410,13 +410,14 @@ class _Picture:
         if row.part < len(instant.told):
             text, role = instant.told[row.part]
             self.canvas.text(GUTTER + 1, y, fit(text, min(len(text), self.canvas.width - GUTTER - 1)), role)
+        line = row.part - len(instant.told)  # what happened to the world stands above what happened to nodes
         ids = list(self.columns)
         for index, nodeid in enumerate(ids):
             lines = instant.labels.get(nodeid, [])
-            if row.part < len(lines):
-                text, role = lines[row.part]
+            if 0 <= line < len(lines):
+                text, role = lines[line]
                 following = ids[index + 1 : index + 2]
-                free = following and row.part >= len(instant.labels.get(following[0], []))
+                free = following and line >= len(instant.labels.get(following[0], []))
                 room = (self.column_width * 2 if free else self.column_width) - 3
                 x = self.columns[nodeid] + 1
                 room = min(room if following else self.canvas.width, self.canvas.width - x - 2)

@@ -70,8 +70,8 @@ class Instant(NamedTuple):
 
     def rows(self, zoom: Zoom) -> int:
         """Rows it takes."""
-        tallest = max([len(lines) for lines in self.labels.values()] + [len(self.told)], default=0)
-        return max(zoom.rows, tallest)
+        tallest = max((len(lines) for lines in self.labels.values()), default=0)
+        return max(zoom.rows, len(self.told) + tallest)
 
 
 def cut(events: Iterable[Event], zoom: Zoom, position: int, nodes: int, keep: Keep | None) -> list[Instant]:

@@ -9,6 +9,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input
 
 from totemviz.tui.bytes import BytesPanel
+from totemviz.tui.code import CodePanel
 from totemviz.tui.eventlist import EventList
 from totemviz.tui.inspector import Inspector
 from totemviz.tui.log import LogList
@@ -23,11 +24,13 @@ PAGES: dict[str, type[Panel]] = {
     "events": EventList,
     "log": LogList,
     "bytes": BytesPanel,
+    "code": CodePanel,
     "why": WhyPanel,
     "node": Inspector,
 }
 FIRST = "space-time"
-ELSEWHERE_WHEN_WIDE = (FIRST, "why")
+PINNED = "code"
+ELSEWHERE_WHEN_WIDE = (FIRST, PINNED)
 
 
 class TabBar(Panel):

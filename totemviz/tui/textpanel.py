@@ -8,7 +8,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from totemviz.tui.moment import Moment
-from totemviz.tui.paint import DIM, Drawing, Hit
+from totemviz.tui.paint import DIM, Drawing, Hit, Line
 from totemviz.tui.panel import Panel
 
 
@@ -31,11 +31,15 @@ class TextPanel(Panel, can_focus=True):
         """All lines."""
         raise NotImplementedError
 
+    def first_row(self, moment: Moment, lines: list[Line], height: int) -> int:
+        """The first line in sight after a step; then the user scrolls."""
+        return 0
+
     def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
+        lines, hits = self.content(moment, width)
         if moment.position != self._position:
             self._position = moment.position
-            self.top = 0
-        lines, hits = self.content(moment, width)
+            self.top = self.first_row(moment, lines, height)
         self.top = max(0, min(self.top, len(lines) - height))
         visible = lines[self.top : self.top + height]
         below = len(lines) - self.top - len(visible)
