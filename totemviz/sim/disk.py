@@ -129,7 +129,9 @@ class Disk:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         scratch = Disk(self.profile, Random(0), cache)
         connection = scratch.connect(name)
-        if connection.pragma("journal_mode", "delete") != "delete":
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+        busy, frames, folded = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
+        if busy or frames != folded:
             raise RuntimeError("SQLite did not fold the WAL into the database")
         connection.close()
         exported = scratch.read_file(name)

@@ -126,7 +126,6 @@ class _Replica:
         self._stand_ins: dict[tuple[int, bytes], bytes] = {}
         self._states = 0
         self._notes: list[str] = []
-        self._file = file
         self._database = Database(lambda: apsw.Connection(str(file)), list)
         self._process: Process | None = None
         self._memdb = Memdb()
@@ -266,11 +265,8 @@ class _Replica:
         return known
 
     def close(self) -> Exported:
-        """Close the database; what was found out."""
+        """Close the database, which folds its log into the one file; what was found out."""
         self._database.close()
-        connection = apsw.Connection(str(self._file))
-        connection.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file that any program can read
-        connection.close()
         return Exported(
             node=self._nodeid,
             version=self._memdb.version,
