@@ -119,6 +119,63 @@ def test_with_an_idle_ring_the_backlog_drains_every_50_ms() -> None:
     assert 50 * MS <= drained[-1] - 7e9 <= 300 * MS
 
 
+def twins(**scenario: object) -> tuple[World, World]:
+    """A run in which a reader on pve1 is stopped while others send, and one in which it is not."""
+    actions = [
+        CpgRead(at=seconds(3), node=1),
+        CpgRead(at=seconds(3), node=3),
+        CpgFlood(at=seconds(5), node=2, count=1500, rate=5000),
+        Write(at=seconds(6), node=2, path="a.cfg"),
+    ]
+    stop = Pause(at=seconds(4), node=1, process="reader", duration=seconds(4))
+    return (
+        run(9, *actions, host_model=HostModel.MEASURED, **scenario),
+        run(9, *actions, stop, host_model=HostModel.MEASURED, **scenario),
+    )
+
+
+def seen(world: World, node: int, program: str) -> list[tuple[int, bytes]]:
+    """When a node delivered what to the clients other than the stopped one."""
+    return [
+        (event.time_ns, body.payload)
+        for event, body in found(world.timeline, CpgDelivered, node)
+        if (node, body.client) != (1, 2) and body.group != program
+    ]
+
+
+def token_times(world: World, node: int) -> list[int]:
+    return [event.time_ns for event, _ in found(world.timeline, TokenReceived, node)]
+
+
+def test_client_isolation_with_a_token_that_never_rests() -> None:
+    """Invariant 40, a property of two runs: with the ring busy nothing but memory differs."""
+    busy = ClusterSpec(totem={"seqno_unchanged_const": 1_000_000})
+    with_reader, without = twins(cluster=busy, network=NetworkSpec(delay=seconds(0.001)))
+    assert found(without.timeline, IpcBacklog)
+    for node in (1, 2, 3):
+        assert token_times(with_reader, node) == token_times(without, node)
+        assert seen(with_reader, node, "") == seen(without, node, "")
+
+
+def test_client_isolation_when_the_token_is_held() -> None:
+    """All that a backlog costs: its node's timers are up to 50 ms late, here the representative's hold timer."""
+    with_reader, without = twins()
+    assert {path: round(took, 3) for path, took in writes(with_reader).items()} == {
+        path: round(took, 3) for path, took in writes(without).items()
+    }
+    backlog = [event.time_ns for event, _ in found(without.timeline, IpcBacklog)]
+    gaps = {
+        world: [
+            (later - earlier) / MS
+            for earlier, later in pairwise(token_times(world, 2))
+            if backlog[0] + 1e9 < earlier < 8e9 and later < 8e9
+        ]
+        for world in (with_reader, without)
+    }
+    assert max(gaps[with_reader]) == pytest.approx(685.4, abs=1)
+    assert 685 + 10 < max(gaps[without]) <= 685.4 + 50
+
+
 # ------------------------------------------------------------------------------------------------------ stopped pmxcfs
 
 
@@ -214,6 +271,13 @@ def test_a_killed_program_leaves_its_group() -> None:
         (1, ["PROCDOWN"]),
     ] or [len(view.members) for view in views] == [1, 2, 1]
     assert "reader" not in world.hosts[2].local_ipc.programs
+
+
+def test_a_program_may_die_before_it_is_let_in() -> None:
+    stop = Pause(at=seconds(3), node=2, duration=seconds(1))
+    dead = Kill(at=seconds(3.5), node=2, process="reader")
+    world = run(6, CpgRead(at=seconds(3.1), node=2), stop, dead, host_model=HostModel.MEASURED)
+    assert not [body for _, body in found(world.timeline, CpgConfchg) if body.group == "test"]
 
 
 def test_programs_end_with_their_corosync() -> None:

@@ -77,7 +77,8 @@ class IpcServer:
     def disconnect(self, client: int) -> None:
         """The client is gone, and with it what waited for it."""
         self.connections.pop(client, None)
-        self._told.pop(client, None)
+        if self._told.pop(client, 0):
+            self._core.emit(IpcBacklog(client, 0, 0, 0))
         if self._backlogged.pop(client, None) is not None and not self._backlogged:
             self.flush_waits = False
             self._core.cancel_timer(FLUSH_TIMER)

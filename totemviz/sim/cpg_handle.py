@@ -60,7 +60,7 @@ class CpgHandle:
         if self._connection is not None:
             self._call(request, cause, answer)
         else:
-            self._in_corosync(partial(self._connect, request, cause, answer))
+            self._in_corosync(partial(self._connect, self._life, request, cause, answer))
 
     def leave(self, cause: int, answer: Answer) -> None:
         """cpg_leave."""
@@ -109,7 +109,8 @@ class CpgHandle:
             if life == self._life:
                 run()
 
-        self._host.processes.threads[self.process].post(Job(self.process, now))
+        if life == self._life:
+            self._host.processes.threads[self.process].post(Job(self.process, now))
 
     def _answer(self, answer: Answer, error: CpgError) -> None:
         """The library returns at once, in whatever thread of the process called it."""
@@ -119,7 +120,11 @@ class CpgHandle:
             if life == self._life:
                 answer(error)
 
-        self._world.scheduler.after(0, self._host.processes.run_beside, self.process, run)
+        def back() -> None:
+            if life == self._life:
+                self._host.processes.run_beside(self.process, run)
+
+        self._world.scheduler.after(0, back)
 
     @property
     def waiting(self) -> int:
@@ -128,8 +133,10 @@ class CpgHandle:
 
     # ------------------------------------------------------------------------------------------------------ requests
 
-    def _connect(self, request: Join, cause: int, answer: Answer) -> None:
+    def _connect(self, life: int, request: Join, cause: int, answer: Answer) -> None:
         daemon = self._host.daemon
+        if life != self._life:
+            return
         if daemon is None:
             self._in_process(partial(answer, CpgError.LIBRARY))
             return
