@@ -10,6 +10,7 @@ from tests.sim.runs import found, run_file, seconds
 from totemviz.sim.world import World
 from totemviz.totem.effects import MembershipInstalled, StateEntered
 from totemviz.trace.checks import check
+from totemviz.trace.cursor import Cursor
 from totemviz.trace.events import (
     Event,
     FsyncStarted,
@@ -19,6 +20,7 @@ from totemviz.trace.events import (
     WatchdogFed,
     kind_of,
 )
+from totemviz.trace.headline import headline
 from totemviz.trace.why import last_of_kind, tell
 
 ON_THEIR_WAY = {"datagram_sent", "datagram_received", "token_received", "token_passed", "message_ordered"}
@@ -160,3 +162,10 @@ def test_messages_on_their_way_are_told_as_one_link() -> None:
 
 def test_only_those_who_hold_a_lock_can_be_fenced() -> None:
     assert [event.node for event, _ in found(cascade("watchdog").timeline, NodeFenced)] == [3]
+
+
+def test_the_headline_counts_down_to_the_reset() -> None:
+    cursor = Cursor(cascade("watchdog").timeline)
+    cursor.seek_time(seconds(60))
+    told = headline(cursor.view, seconds(60))
+    assert "The token does not wait for it. Its HA lock is not renewed: the watchdog resets C in 25.0 s." in told

@@ -9,7 +9,18 @@ from totemviz.totem.config import MS
 from totemviz.totem.states import Gather
 from totemviz.trace import events as ev
 from totemviz.trace.view import ClusterView, NodeView, Visit
-from totemviz.trace.words import GATHER_WORDS, miss_count, names, numbers, plural, sentence, span, who
+from totemviz.trace.words import (
+    GATHER_WORDS,
+    WATCHDOG_LATE_NS,
+    WATCHDOG_RESET_NS,
+    miss_count,
+    names,
+    numbers,
+    plural,
+    sentence,
+    span,
+    who,
+)
 
 
 def headline(view: ClusterView, now_ns: int | None = None) -> str:
@@ -64,7 +75,8 @@ def _told_blocked(view: ClusterView, now_ns: int) -> str:
             continue
         name, waits = who(view, nodeid), _waits_for(node, now_ns)
         if node.blocked_processes and not any("corosync" in process for process in node.blocked_processes):
-            return f"{' and '.join(node.blocked_processes)} on {name} is {waits}. The token does not wait for it."
+            told = f"{' and '.join(node.blocked_processes)} on {name} is {waits}. The token does not wait for it."
+            return told + _told_watchdog(name, node, now_ns)
         if view.token.node == nodeid and view.token.how in ("at", "held", "waiting"):
             searching = [other for other, peer in view.nodes.items() if peer.state == "GATHER" and other != nodeid]
             if searching:
@@ -75,6 +87,14 @@ def _told_blocked(view: ClusterView, now_ns: int) -> str:
             return f"{name} is {waits}. It holds the token: nobody else can send."
         return f"{name} is {waits}. The token has not reached it yet."
     return ""
+
+
+def _told_watchdog(name: str, node: NodeView, now_ns: int) -> str:
+    silent_ns = now_ns - node.watchdog_fed_ns
+    if node.watchdog_fed_ns < 0 or silent_ns < WATCHDOG_LATE_NS:
+        return ""
+    left_ns = max(0, WATCHDOG_RESET_NS - silent_ns)
+    return f" Its HA lock is not renewed: the watchdog resets {name} in {span(left_ns)}."
 
 
 def _told_left_behind(view: ClusterView, now_ns: int) -> str:

@@ -99,6 +99,20 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+DISK_TROUBLE_WORDS = {
+    "full": "is full: what needs new space fails",
+    "io_error": "is broken: every write fails",
+    "stuck": "answers no sync any more",
+    "slow": "is slower than it should be",
+    "lies": "acknowledges syncs it has not done",
+}
+
+WATCHDOG_RESET_NS = 72 * SECOND
+"""How long after the last sign of life a node is reset: 61 s, one more until watchdog-mux ends, and the device's 10."""
+
+WATCHDOG_LATE_NS = 15 * SECOND
+"""The HA manager feeds it every 10 s; much later than that something keeps it from doing so."""
+
 DATAGRAM_WORDS = {
     "orf_token": "the token",
     "mcast": "a message",
@@ -210,14 +224,9 @@ def _disk_loaded(body: ev.DiskLoaded, node: str, _view: ClusterView) -> str:
 
 
 def _disk_faulted(body: ev.DiskFaulted, node: str, _view: ClusterView) -> str:
-    words = {
-        "full": "is full: what needs new space fails",
-        "io_error": "is broken: every write fails",
-        "stuck": "answers no sync any more",
-        "slow": f"is {body.factor} times slower now",
-        "lies": "acknowledges syncs it has not done",
-    }
-    return f"{node}'s disk {words.get(body.fault, body.fault)}"
+    if body.fault == "slow":
+        return f"{node}'s disk is {body.factor} times slower now"
+    return f"{node}'s disk {DISK_TROUBLE_WORDS.get(body.fault, body.fault)}"
 
 
 def _lrm_state(body: ev.LrmStateChanged, node: str, _view: ClusterView) -> str:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from totemviz.totem.config import MS
 from totemviz.trace.view import NodeView
-from totemviz.trace.words import GATHER_WORDS, names, span
+from totemviz.trace.words import (
+    DISK_TROUBLE_WORDS,
+    GATHER_WORDS,
+    WATCHDOG_LATE_NS,
+    WATCHDOG_RESET_NS,
+    names,
+    span,
+)
 from totemviz.tui import marks
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import DIM, HEAD, PLAIN, TROUBLE, Drawing, Line, clip, number
@@ -52,7 +59,11 @@ def _facts(node: NodeView, moment: Moment) -> list[tuple[str, str, str]]:
     disk = node.disk or "?"
     if node.stalled_until_ns > now_ns:
         disk += f", stalled for another {span(node.stalled_until_ns - now_ns)}"
-    facts.append(("disk", disk, PLAIN))
+    if node.loaded_until_ns > now_ns:
+        disk += f", {node.disk_load} for another {span(node.loaded_until_ns - now_ns)}"
+    if node.disk_trouble:
+        disk += f", {DISK_TROUBLE_WORDS.get(node.disk_trouble, node.disk_trouble)}"
+    facts.append(("disk", disk, TROUBLE if node.disk_trouble else PLAIN))
     if node.disk:
         last = f", the last took {span(node.last_fsync_ns)}" if node.last_fsync_ns >= 0 else ""
         facts.append(("fsyncs", f"{node.fsyncs}{last}", PLAIN))
@@ -63,5 +74,19 @@ def _facts(node: NodeView, moment: Moment) -> list[tuple[str, str, str]]:
     if node.quorate is not None:
         state = "quorate" if node.quorate else "not quorate: /etc/pve is read-only here"
         facts.append(("quorum", f"{number(node.votes)} of {number(node.expected_votes)} votes, {state}", PLAIN))
+    if node.lrm_state:
+        facts.append(_high_availability(node, now_ns))
     facts.append(("/etc/pve", f"version {number(node.version)}, durable up to {number(node.durable_version)}", PLAIN))
     return facts
+
+
+def _high_availability(node: NodeView, now_ns: int) -> tuple[str, str, str]:
+    """The HA manager: its state, and how long its watchdog still waits for it."""
+    text = node.lrm_state.replace("_", " ")
+    if node.watchdog_fed_ns < 0:
+        return ("HA manager", text, PLAIN)
+    silent_ns = now_ns - node.watchdog_fed_ns
+    text += f", fed its watchdog {span(silent_ns)} ago"
+    if silent_ns < WATCHDOG_LATE_NS:
+        return ("HA manager", text, PLAIN)
+    return ("HA manager", f"{text}: this node is reset in {span(max(0, WATCHDOG_RESET_NS - silent_ns))}", TROUBLE)

@@ -99,6 +99,10 @@ def _pmxcfs(node: NodeView, moment: Moment, lit: Lit, width: int) -> Line:
 def _disk(node: NodeView, moment: Moment, lit: Lit, width: int) -> Line:
     if node.stalled_until_ns > moment.now_ns:
         return [(node.disk, PLAIN), (" stalled", TROUBLE)]
+    if node.disk_trouble:
+        return [(node.disk, PLAIN), (f" {node.disk_trouble.replace('_', ' ')}", TROUBLE)]
+    if node.loaded_until_ns > moment.now_ns:
+        return [(node.disk, PLAIN), (" busy", TROUBLE)]
     return [lit.span(f"{node.info.nodeid} disk", node.disk or UNKNOWN_MARK, PLAIN if node.disk else DIM)]
 
 
