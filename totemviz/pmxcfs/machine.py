@@ -391,7 +391,10 @@ class Pmxcfs:
             self._emit_io()
 
     def _read_cluster(self) -> None:
-        self._status.set_cluster(self._cluster())
+        cluster = self._cluster()
+        if not cluster.config_version:
+            self._process.critical("confdb", "cmap_get totem.config_version failed CS_ERR_NOT_EXIST")
+        self._status.set_cluster(cluster)
 
     def _cluster_in_tree(self) -> ClusterInfo:
         """Cluster name and config_version of the tree's corosync.conf, for want of a corosync to ask."""
