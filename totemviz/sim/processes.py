@@ -37,7 +37,7 @@ class Processes:
         self._host = host
         self._world = host.world
         self.threads = {process: thread for thread in map(Thread, model.threads) for process in thread.processes}
-        self.timers = Timers(self._world.scheduler.at, self._timer_due)
+        self.timers = Timers(self._world.scheduler.timer_at, self._timer_due)
         # the one loop of the article model is nobody's real loop
         measured = model is HostModel.MEASURED
         self._loop = MainLoop(self.threads[COROSYNC], self._expire) if measured else None

@@ -1,4 +1,8 @@
-"""Virtual time: one heap of (time, number). The number is the order of scheduling, so equal times have an order too."""
+"""Virtual time: one heap of (time, number). The number is the order of scheduling, so equal times have an order too.
+
+Timers come last among what is due at the same time: libqb's loop, in which corosync and pmxcfs run, handles a datagram
+at high and a timer at medium priority (``loop.c: qb_loop_run``).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,9 @@ class Planned(NamedTuple):
     number: int
     action: Callable[..., None]
     args: tuple[Any, ...]
+
+
+_AFTER_ALL_OTHERS = 1 << 62
 
 
 class Scheduler:
@@ -35,6 +42,12 @@ class Scheduler:
         assert time_ns >= self.now_ns
         self._number += 1
         heapq.heappush(self._heap, (time_ns, self._number, action, args))
+
+    def timer_at(self, time_ns: int, action: Callable[..., None], *args: Any) -> None:
+        """The same for a timer: it waits for everything else that is due at ``time_ns``."""
+        assert time_ns >= self.now_ns
+        self._number += 1
+        heapq.heappush(self._heap, (time_ns, _AFTER_ALL_OTHERS + self._number, action, args))
 
     def after(self, delay_ns: int, action: Callable[..., None], *args: Any) -> None:
         """Run ``action(*args)`` in ``delay_ns``."""

@@ -173,7 +173,7 @@ def hold_expired(node: Instance) -> None:
 def warning(node: Instance) -> None:
     """The last token is getting old (``timer_function_orf_token_warning``)."""
     age_ms = (node.now_ns - node.token_accepted_ns) // 1_000_000
-    node.log(Level.NOTICE, f"Token has not been received in {age_ms} ms")
+    node.log(Level.NOTICE, f"Token has not been received in {age_ms} ms ")  # the blank is in 3.1.7, not in 3.1.9
     node.set_timer(TotemTimer.TOKEN_WARNING)
 
 

@@ -1,4 +1,4 @@
-"""The invariants as checkers: each looks at events and says where and why it is false (sheet §12, 1-34, 37, 38).
+"""The invariants as checkers: each looks at events and says where and why it is false (sheet §12).
 
 A checker reads a timeline and nothing else, so it judges a simulated run, a run from a file, or the run on screen while
 it grows. ``Facts`` gathers from the events what several checkers need (who is in which ring, what has reached whom);
@@ -12,12 +12,15 @@ each ``Invariant`` names the kinds of events it looks at and keeps the little st
 * ``flow``, ``stability``, ``retransmission``, ``hold``: windows and sums (20, 21), aru (18), holes (23), hold (24)
 * ``membership``: agreement, commit token, common start, clean lists (27-29, 33)
 * ``liveness``: what must happen in the end, in time, or not at all (30-32); how quiet time is found is told there
-* ``services``: CPG views that add up (37), one quorate partition (38)
+* ``sync``: barriers (35), equal groups (36)
+* ``services``: CPG views that add up (37), one quorate partition (38), a quorum that stays (39)
+* ``reassembly``: what was cut into packets (41); ``traffic`` is what those of the services compare with
+* ``isolation``: a stopped client (40). It compares two runs, so it is a function and not among the checkers
 * ``replica``, ``exchange``: /etc/pve (103 to 135: pmxcfs sheet §12, its numbers plus 100)
 
-Use ``check(timeline)`` for a finished run; a ``Checker`` fed event by event for a growing one. Numbers 18 and 29 are
-broken by the faithful machine (``Invariant.known_failure`` names the quirk); ``unexpected`` leaves them out, and what
-follows from them.
+Use ``check(timeline)`` for a finished run; a ``Checker`` fed event by event for a growing one. Numbers 18, 29 and 36
+are broken by the faithful machine (``Invariant.known_failure`` names the quirk); ``unexpected`` leaves them out, and
+what follows from them.
 A checker stays silent about what its timeline does not show: most have nothing to say on a recording.
 """
 
@@ -34,11 +37,13 @@ from totemviz.trace.checks import (
     liveness,
     membership,
     order,
+    reassembly,
     replica,
     retransmission,
     rings,
     services,
     stability,
+    sync,
     synchrony,
     token,
 )
@@ -83,8 +88,12 @@ _ALL: tuple[type[Invariant], ...] = (
     liveness.CrashBound,
     membership.CleanLists,
     synchrony.NothingLost,
+    sync.Barriers,
+    sync.EqualGroups,
     services.ConfchgBalance,
     services.OneQuoratePartition,
+    services.QuorumStays,
+    reassembly.Reassembly,
     replica.VersionsCount,
     replica.SameResults,
     replica.AnswersAreApplied,

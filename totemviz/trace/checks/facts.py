@@ -26,6 +26,7 @@ from totemviz.totem.effects import (
 from totemviz.totem.seq import U32
 from totemviz.totem.wire import ENCAPSULATED, CommitToken, Mcast, WireError, decode
 from totemviz.trace import events as ev
+from totemviz.trace.checks.traffic import Traffic
 from totemviz.trace.events import Event
 
 COROSYNC = "corosync"
@@ -120,6 +121,7 @@ class Facts:
         """Members of every ring somebody tried to form, from the commit tokens."""
         self.datagrams: dict[int, bytes] = {}
         self.packets: dict[int, Packet] = {}
+        self.traffic = Traffic()
         self.recovery_seqs: dict[RingId, set[int]] = {}
         """Seqs a ring spent on wrapped messages of old rings."""
         self.cut: set[tuple[int, int]] = set()
@@ -266,6 +268,9 @@ class Facts:
                 self.packets[event.id] = Packet(message.system_from, message.ring_id, message.seq, encapsulated)
                 if encapsulated:
                     self.recovery_seqs.setdefault(message.ring_id, set()).add(message.seq)
+                elif message.system_from == event.node:
+                    node = self.node(event.node)
+                    self.traffic.sent(event.node, node.life, message, node.synced == message.ring_id)
             elif isinstance(message, CommitToken):
                 self.rings.setdefault(message.ring_id, message.addr)
 

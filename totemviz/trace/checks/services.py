@@ -1,15 +1,18 @@
-"""What the services above the ring promise: CPG views that add up, one quorate partition."""
+"""What the services above the ring promise: CPG views that add up, one quorate partition, a quorum that stays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from totemviz.corosync.effects import ConfchgReason, CpgConfchg, DaemonExited, QuorumChanged
-from totemviz.corosync.votes import majority
+from totemviz.corosync.votequorum import VotequorumTimer
+from totemviz.corosync.votes import NodeFlag, majority
+from totemviz.corosync.wire import VOTEQUORUM, NodeInfo, Reconfigure, ServiceMessage
 from totemviz.pmxcfs.effects import PmxcfsExited
+from totemviz.totem.effects import PacketDelivered
 from totemviz.trace.checks.base import Handler, Invariant
 from totemviz.trace.checks.facts import Facts
-from totemviz.trace.events import Event, ProcessKilled
+from totemviz.trace.events import Event, ProcessKilled, ProcessStarted, TimerExpired
 
 _LEFT = frozenset({ConfchgReason.LEAVE, ConfchgReason.NODEDOWN, ConfchgReason.PROCDOWN})
 _JOINED = frozenset({ConfchgReason.JOIN, ConfchgReason.NODEUP})
@@ -90,3 +93,60 @@ class OneQuoratePartition(Invariant):
 
     def _gone(self, event: Event, _: object) -> None:
         self._quorate.pop(event.node, None)
+
+
+class QuorumStays(Invariant):
+    """Invariant 39. Silent about two_node, whose quorum is no majority."""
+
+    number = 39
+    name = "quorum stays"
+    sentence = (
+        "Quorum does not fall without an operator's word, a node that says it leaves, last_man_standing, or the "
+        "expected votes of a quorate node that an inquorate one takes over."
+    )
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._told: dict[int, QuorumChanged] = {}
+        self._excused: set[int] = set()
+
+    def handlers(self) -> Mapping[type, Handler]:  # noqa: D102
+        return {
+            QuorumChanged: self._changed,
+            PacketDelivered: self._delivered,
+            TimerExpired: self._timer,
+            ProcessStarted: self._started,
+        }
+
+    def _started(self, event: Event, body: ProcessStarted) -> None:
+        if body.process == "corosync":
+            self._told.pop(event.node, None)
+            self._excused.discard(event.node)
+
+    def _timer(self, event: Event, body: TimerExpired) -> None:
+        if body.timer == VotequorumTimer.LAST_MAN_STANDING:
+            self._excused.add(event.node)
+
+    def _delivered(self, event: Event, body: PacketDelivered) -> None:
+        if not self.facts.traffic.knows(body.ring_id, body.seq):
+            self._excused.add(event.node)  # whatever it was
+        for sent in self.facts.traffic.ending_in(body.ring_id, body.seq):
+            if sent.service == VOTEQUORUM and self._excuses(event.node, sent.decoded()):
+                self._excused.add(event.node)
+
+    def _excuses(self, node: int, message: ServiceMessage) -> bool:
+        if isinstance(message, Reconfigure):
+            return True
+        if not isinstance(message, NodeInfo) or not message.nodeid:
+            return False
+        told = self._told.get(node)
+        adopts = message.flags & NodeFlag.QUORATE and message.nodeid != node and told is not None and not told.quorate
+        return bool(message.flags & NodeFlag.LEAVING or adopts)
+
+    def _changed(self, event: Event, body: QuorumChanged) -> None:
+        before = self._told.get(event.node)
+        self._told[event.node] = body
+        excused = event.node in self._excused or body.quorum < majority(body.expected_votes)
+        self._excused.discard(event.node)
+        if before is not None and body.quorum < before.quorum and not excused:
+            self.fail(event, f"its quorum falls from {before.quorum} to {body.quorum} for no reason")

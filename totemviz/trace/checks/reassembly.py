@@ -1,0 +1,53 @@
+"""Messages cut into packets and put together again: what a client gets is what somebody sent (41)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from totemviz.corosync.effects import CpgDelivered, CpgPartDelivered
+from totemviz.corosync.wire import CPG, CpgMcast, PartialMcast
+from totemviz.totem.effects import PacketDelivered, RingId
+from totemviz.trace.checks.base import Handler, Invariant
+from totemviz.trace.checks.facts import Facts
+from totemviz.trace.events import Event
+
+
+class Reassembly(Invariant):
+    """Invariant 41, for the messages of CPG clients, whose bytes the timeline shows."""
+
+    number = 41
+    name = "reassembly"
+    sentence = (
+        "Every message that is delivered was sent as it is by its originator, ending in that packet: no fragment of "
+        "another message is in it."
+    )
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._ring: dict[int, RingId] = {}
+
+    def handlers(self) -> Mapping[type, Handler]:  # noqa: D102
+        return {
+            PacketDelivered: self._packet,
+            CpgDelivered: self._delivered,
+            CpgPartDelivered: self._delivered,
+        }
+
+    def _packet(self, event: Event, body: PacketDelivered) -> None:
+        self._ring[event.node] = body.ring_id
+
+    def _delivered(self, event: Event, body: CpgDelivered | CpgPartDelivered) -> None:
+        ring_id = self._ring.get(event.node)
+        if ring_id is None or not self.facts.traffic.knows(ring_id, body.seq):
+            return
+        data = body.payload if isinstance(body, CpgDelivered) else body.fragment
+        for sent in self.facts.traffic.ending_in(ring_id, body.seq):
+            if sent.source != body.nodeid or sent.service != CPG:
+                continue
+            message = sent.decoded()
+            if isinstance(message, CpgMcast) and (message.pid, message.payload) == (body.pid, data):
+                return
+            if isinstance(message, PartialMcast) and (message.pid, message.fragment) == (body.pid, data):
+                return
+        what = f"delivers {len(data)} bytes of {body.nodeid}/{body.pid} with packet {body.seq:x} of ring {ring_id}"
+        self.fail(event, f"{what} that nobody sent so")
