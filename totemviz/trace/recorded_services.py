@@ -131,7 +131,7 @@ class RecordedServices:
                 if isinstance(step, Deliver):
                     self._packet(step)
                     continue
-                if step.transitional and members == (self._nodeid,):
+                if members == (self._nodeid,):
                     self._unseen_clients(step.ring_id)
                 if not step.transitional:
                     members = step.members
@@ -145,7 +145,7 @@ class RecordedServices:
         self._whole = _WholeMessages()
         self._daemon = Daemon(self._nodeid, self._conf(), self._ring, self._whole)
         self._client = self._pid = 0
-        self._alone = False
+        self._alone = self._left = False
         self._handle(self._daemon.start(0))
         self._handle(self._daemon.expire(0, TotemTimer.STARTUP))
 
@@ -211,7 +211,11 @@ class RecordedServices:
             self._handle(self._daemon.receive(0, b""))
 
     def _unseen_clients(self, ring_id: RingId) -> None:
-        """At the end of a ring of one: did pmxcfs leave, or join, where nobody saw it? The next joinlist tells."""
+        """At the end of a ring of one: did pmxcfs leave, or join, where nobody saw it? The next joinlist tells.
+
+        It is asked twice: before what the recovery still shows of that ring, and behind it, for ours may have left over
+        a message that the real one took: that an operator had made it quorate is not in the capture.
+        """
         pids = self._seen.own_pids.get(ring_id)
         if pids is None:
             return
@@ -219,29 +223,30 @@ class RecordedServices:
             self._leave(self._pid, died=True)
             self._loop_back()
         for pid in pids:
-            if pid != self._pid:
+            if pid != self._pid or self._left:
                 self._join(pid)
                 self._loop_back()
 
     def _join(self, pid: int) -> None:
         """The node's pmxcfs asks to join: the message that tells so follows."""
         cpg = self._daemon.cpg
-        if self._client:
+        if self._client in cpg.connections:  # a process that died has none
             cpg.disconnect(self._client)
-        self._client, self._pid = self._client + 1, pid
+        self._client, self._pid, self._left = self._client + 1, pid, False
         cpg.connect(self._client)
         cpg.join(self._client, pid, GROUP)
         if self._replica is not None:
             self._replica.join(pid, self._daemon.votequorum.quorate)
 
     def _leave(self, pid: int, died: bool) -> None:
-        if not self._client or pid != self._pid:
+        if self._client not in self._daemon.cpg.connections or pid != self._pid:
             return
         if died:
             self._daemon.cpg.disconnect(self._client)
             self._pid = 0
         else:
             self._daemon.cpg.leave(self._client)
+            self._left = True
 
     def _handle(self, outputs: Iterable[DaemonOutput]) -> None:
         """Pass on what concerns pmxcfs."""
