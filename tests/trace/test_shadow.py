@@ -9,6 +9,9 @@ import msgspec
 import pytest
 
 from tests.trace.pcaps import export, later_part
+from tests.trace.shadowing import DATA, RECORDINGS, TABLE, TRACES, captures, row
+from tests.trace.shadowing import shadowed as both_shadowed
+from totemviz.corosync.cpg import Cpg
 from totemviz.sim import interventions as do
 from totemviz.sim.scenario import ClusterSpec, NetworkSpec, Scenario, cluster_conf
 from totemviz.sim.threads import HostModel
@@ -21,18 +24,9 @@ from totemviz.totem.wire import Token
 from totemviz.trace.recorded import load_recording
 from totemviz.trace.shadow import ShadowResult, owner, shadow
 from totemviz.trace.shadow_record import NothingToShadow
+from totemviz.trace.shadow_services import shadow_services
 from totemviz.trace.timeline import Timeline
 
-DATA = Path(__file__).parent / "data"
-TRACES = Path(__file__).parents[3] / "shared" / "traces"
-# delay-kill: corosync 3.1.7, 50 ms one way, every node sends, node 2 dies and comes back, node 1 says goodbye
-RECORDINGS = (
-    "coldboot-pve1",
-    "coldboot-pve2",
-    "coldboot-pve3",
-    "coldboot-knet-pve2",
-    "delay-kill-pve1",
-)
 S = 1_000_000_000
 
 
@@ -140,10 +134,43 @@ def test_it_tells_how_far_it_is() -> None:
     assert all(now_ns <= last_ns for now_ns, last_ns in told)
 
 
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_the_table_is_true(name: str) -> None:
+    """assets/shadowing.md, for the recordings that are in the repository; ring and services."""
+    ring, services = both_shadowed(DATA / f"{name}.pcap.gz")
+    assert services.matched == services.total > 0
+    assert services.mismatches == []
+    assert row(name, ring, services) in TABLE.read_text().splitlines()
+
+
+def test_services_of_a_capture_that_begins_in_mid_life(tmp_path: Path) -> None:
+    """Its clients are those of the next joinlist; the ring that was up is not compared."""
+    timeline = load_recording([later_part(DATA / "delay-kill-pve1.pcap.gz", 2.5, tmp_path / "late.pcap")]).timeline
+    result = shadow_services(timeline, 1)
+    assert result.matched == result.total > 15
+    assert result.not_compared > 15
+
+
+def test_a_wrong_service_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cpg, "sync_init", lambda self, transitional, members, ring_id: None)
+    timeline = load_recording([DATA / "delay-kill-pve1.pcap.gz"]).timeline
+    result = shadow_services(timeline, 1)
+    assert {difference.type for difference in result.mismatches} == {"downlist"}
+
+
+def test_a_client_that_says_something_else_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Cpg.mcast
+    monkeypatch.setattr(Cpg, "mcast", lambda self, client, payload: original(self, client, payload[:-1] + b"?"))
+    timeline = load_recording([DATA / "delay-kill-pve1.pcap.gz"]).timeline
+    assert {difference.type for difference in shadow_services(timeline, 1).mismatches} == {"mcast"}
+
+
 @pytest.mark.skipif(not TRACES.is_dir(), reason="the large recordings are not beside the repository")
 @pytest.mark.skipif(os.environ.get("TOTEMVIZ_SEARCH") != "deep", reason="takes minutes: TOTEMVIZ_SEARCH=deep")
 def test_all_recordings() -> None:
     """Every datagram of every node of every recording."""
-    results = {path: shadowed(path) for path in sorted(TRACES.glob("*/pve*.pcap*"))}
-    assert sum(result.outbound for result in results.values()) > 100_000
-    assert {path: result.mismatches for path, result in results.items() if result.mismatches} == {}
+    results = {name: both_shadowed(path) for name, path in captures().items()}
+    assert sum(ring.outbound for ring, _ in results.values()) > 100_000
+    assert [name for name, (ring, services) in results.items() if ring.mismatches or services.mismatches] == []
+    table = TABLE.read_text().splitlines()
+    assert [name for name, both in results.items() if row(name, *both) not in table] == []

@@ -46,6 +46,9 @@ COPIES_WITHIN_NS = 20 * MS
 TRANSIT_WITHIN_NS = 500 * MS
 """An arrival belongs to the latest matching datagram sent within this time."""
 
+SEQ_REORDERED, SEQ_WRAPPED = 64, 0x8000
+"""knet's packet numbers may come in another order by so many; further back than half their range is a wrap."""
+
 _OWNERS_PART = 0.9
 
 _ENCRYPTED = (
@@ -381,6 +384,7 @@ class _Replay:
         self._drafts = drafts
         self._on_the_way: dict[tuple[int, tuple[int, bytes]], list[_Sent]] = {}
         self._observers: dict[int, NodeObserver] = {}
+        self._numbers: dict[int, int] = {}
         for node in cluster.nodes:
             full = node in cluster.owners or None in cluster.owners
             observer = self._observers[node] = NodeObserver(node, drafts, cluster.facts, hold_ns, full)
@@ -436,10 +440,18 @@ class _Replay:
             known.pop(0)
         return reversed(known)
 
+    def _counts_anew(self, source: int, number: int) -> bool:
+        """Whether knet's packet numbers of a node begin again: another process sends now. They wrap at 16 bits."""
+        last = self._numbers.get(source, 0)
+        self._numbers[source] = number
+        return number > 0 and SEQ_REORDERED < last - number < SEQ_WRAPPED
+
     def _send(self, sighting: _Sighting, source: int, target: int, leaving: set[str], inferred: bool) -> _Sent:
         unicast = isinstance(sighting.message, wire.Token | wire.CommitToken)
         body = DatagramSent(source, target if unicast else 0, sighting.kind, sighting.key[1])
         draft = self._drafts.add(sighting.time_ns, source, body, inferred=inferred)
+        if self._counts_anew(source, sighting.key[0]):
+            self._observers[source].began_anew()
         self._observers[source].sent(sighting.message, draft, target)
         sent = _Sent(draft, leaving, set())
         self._on_the_way.setdefault((source, sighting.key), []).append(sent)

@@ -78,6 +78,11 @@ class NodeObserver:
         self._commit_received: Draft | None = None
         self._follow(None)
 
+    def began_anew(self) -> None:
+        """Whatever the node sends next comes from a new process."""
+        self._forget()
+        self._appeared = False
+
     def _follow(self, ring: RingId | None) -> None:
         self._ring = ring
         self._visit: _Visit | None = None

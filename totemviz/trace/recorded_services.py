@@ -47,7 +47,7 @@ class Replica(Protocol):
         """One event of the group; True if pmxcfs now leaves it."""
 
 
-class _Ring:
+class StandInRing:
     """Stands in for the ring: says what was recorded, and keeps what the services send."""
 
     send_queue_free = send_queue_size = 1 << 20
@@ -58,27 +58,32 @@ class _Ring:
         self.pending: list[Output] = []
 
     def start(self, now_ns: int) -> list[Output]:
+        """Nothing to begin."""
         return []
 
     def receive(self, now_ns: int, datagram: bytes) -> list[Output]:
+        """What is pending."""
         pending, self.pending = self.pending, []
         return pending
 
     def expire(self, now_ns: int, timer: str) -> list[Output]:
+        """It has no timers."""
         return []
 
     def submit(self, now_ns: int, *parts: bytes) -> list[Output]:
+        """Keep the message."""
         self.submitted.append(b"".join(parts))
         return []
 
     def leave(self, now_ns: int) -> list[Output]:
+        """Nobody is told."""
         return []
 
     def trans_ack(self) -> None:
-        pass
+        """Nothing waits."""
 
 
-class _WholeMessages:
+class WholeMessages:
     """totempg for the daemon: its packets are unpacked before, so that each message can be looked at."""
 
     def __init__(self) -> None:
@@ -86,6 +91,7 @@ class _WholeMessages:
 
     @property
     def waiting_trans_ack(self) -> bool:
+        """Which set of buffers is in use."""
         return self.packets.waiting_trans_ack
 
     @waiting_trans_ack.setter
@@ -93,9 +99,11 @@ class _WholeMessages:
         self.packets.waiting_trans_ack = waiting
 
     def receive(self, source: int, payload: bytes, swapped: bool) -> list[bytes]:
+        """The message as it is."""
         return [payload]
 
     def configuration_changed(self, left: tuple[int, ...]) -> None:
+        """Forget half messages of nodes that left."""
         self.packets.configuration_changed(left)
 
 
@@ -141,8 +149,8 @@ class RecordedServices:
                 self._replica.corosync_lost()
 
     def _start_daemon(self) -> None:
-        self._ring = _Ring(self._nodeid)
-        self._whole = _WholeMessages()
+        self._ring = StandInRing(self._nodeid)
+        self._whole = WholeMessages()
         self._daemon = Daemon(self._nodeid, self._conf(), self._ring, self._whole)
         self._client = self._pid = 0
         self._alone = self._left = False
