@@ -1,6 +1,6 @@
 """The table of shadowed recordings: ``python -m tests.trace.shadowing > assets/shadowing.md``.
 
-Every capture that lies in a folder ``shared/traces`` beside the repository, and every whole one in ``tests/trace/data``.
+Every capture in a folder ``shared/traces`` beside the repository, and every whole one in ``tests/trace/data``.
 """
 
 from __future__ import annotations

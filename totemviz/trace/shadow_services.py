@@ -127,10 +127,9 @@ class _Shadow:
             else:
                 self._alone = step.members == (self._nodeid,)
                 begun_before = first and not self._alone and not self._synchronises(step.ring_id)
-                unseen = (
-                    self._alone and 1 not in self._life.mcasts.get(step.ring_id, {}) and not self._late(step.ring_id)
-                )
-                self._heard_only, first = begun_before or unseen, False
+                silent = self._alone and 1 not in self._life.mcasts.get(step.ring_id, {})
+                self._heard_only = begun_before or (silent and not self._late(step.ring_id))
+                first = False
             self._push(step)
             if self._heard_only and not step.transitional:
                 self._loop_back(step.members)
