@@ -17,7 +17,7 @@ is moving the cursor.
     capture      files of real traffic → UDP datagrams; recorded (and recorded_*): datagrams → a timeline
     recorded_pmxcfs    recorded CPG messages through our pmxcfs → the config.db of a recorded node (recorded_order,
                        recorded_services, recorded_evidence)
-    shadow       our machine in the place of a recorded node, compared with it (shadow_record: what the capture shows of it;
+    shadow       our machine in the place of a recorded node, compared with it (shadow_record: what the capture shows;
                  shadow_start: how a life begins; shadow_links: whom knet reached; shadow_stage: the play;
                  shadow_services: the same for sync, CPG, votequorum and cmap)
     checks       the protocol's invariants, as checkers that say why something is false
