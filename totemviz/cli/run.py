@@ -23,7 +23,7 @@ PROGRESS_SLICES = 200
 
 
 @click.command()
-@click.argument("scenario_file", metavar="[SCENARIO.toml]", required=False)
+@click.argument("scenario_file", metavar="[SCENARIO.toml | SHARE STRING]", required=False)
 @click.option("--conf", metavar="FILE", help="Run the cluster of this corosync.conf.")
 @click.option("--host-model", type=click.Choice(["article", "measured"]), help="How a node's processes share threads.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all random streams.")
@@ -98,13 +98,12 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             given |= {"export-db": exports, "show": shown, "until": until, "why": why}
             if unused := next((name for name, value in given.items() if value), ""):
                 raise BadInput(f"--{unused} is for headless runs; add --headless")
-            from totemviz.sim.session import Simulation
+            from totemviz.sim.sharing import restore
             from totemviz.tui import run_cockpit
 
-            simulation = Simulation(scenario, cluster)
-            simulation.warm_up()
-            run_cockpit(simulation)
+            run_cockpit(restore(scenario, cluster, scenario_file or "session"))
             return
+        scenario = _shown_run(scenario)
         _check_filters(kinds, nodes, cluster, why)
         _check_nodes("export-db", exports, cluster)
         _check_nodes("show", shown, cluster)
@@ -122,9 +121,14 @@ def _scenario(
 
     from totemviz.corosync.conf import load
     from totemviz.sim.scenario import Scenario, check, cluster_conf, load_scenario
+    from totemviz.sim.sharing import is_share_string, load_share_string
     from totemviz.sim.threads import HostModel
 
-    if scenario_file is not None:
+    if scenario_file is not None and is_share_string(scenario_file):
+        if conf is not None:
+            raise BadInput("a share string brings its own corosync.conf; leave out --conf")
+        scenario, cluster = load_share_string(scenario_file)
+    elif scenario_file is not None:
         scenario, cluster = load_scenario(Path(scenario_file))
     else:
         scenario = Scenario()
@@ -140,7 +144,17 @@ def _scenario(
         changes["host_model"] = HostModel(host_model)
     if seed is not None:
         changes["seed"] = seed
+    if host_model is not None or seed is not None:  # another run: what was done keeps its time, not its exact place
+        changes["interventions"] = tuple(action.loosened() for action in scenario.interventions)
+        changes["session"] = None
     return msgspec.structs.replace(scenario, **changes), cluster
+
+
+def _shown_run(scenario: Scenario) -> Scenario:
+    """Of a saved session, the run that was on screen."""
+    from totemviz.sim.sharing import current_run
+
+    return current_run(scenario)
 
 
 def _check_filters(kinds: tuple[str, ...], nodes: tuple[int, ...], cluster: CorosyncConf, why: str | None) -> None:

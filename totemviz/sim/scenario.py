@@ -126,11 +126,12 @@ class ScenarioError(ValueError):
 
 
 class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """Which cluster: so many nodes in Proxmox's default form, or the one of a corosync.conf."""
+    """Which cluster: so many nodes in Proxmox's default form, or that of a corosync.conf: a file, or its text."""
 
     nodes: int = 3
     transport: Transport = Transport.KNET
     conf: str = ""
+    conf_text: str = ""
     totem: dict[str, int] = {}
 
 
@@ -168,6 +169,29 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     duplicate_percent: float = 0.0
 
 
+class SavedBranch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A branch of a saved session; ``main`` stands first, its interventions are the scenario's own.
+
+    ``until`` is how far it had run, ``position`` the event its cursor was at.
+    """
+
+    name: str = "main"
+    parent: str = ""
+    forked_at: int = -1
+    position: int = -1
+    until: Duration = Duration(0)
+    host_model: HostModel | None = None
+    interventions: tuple[AnyIntervention, ...] = ()
+
+
+class SavedSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What a cockpit was looking at when it was saved: branches, the one on screen, and the stops."""
+
+    current: str = "main"
+    branches: tuple[SavedBranch, ...] = ()
+    stops: tuple[str, ...] = ()
+
+
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A cluster and what happens to it."""
 
@@ -185,6 +209,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pmxcfs_quirks: PmxcfsQuirks = PmxcfsQuirks()
     network: NetworkSpec = NetworkSpec()
     interventions: tuple[AnyIntervention, ...] = ()
+    session: SavedSession | None = None
 
     def profile_of(self, nodeid: int) -> str:
         """Name of the disk profile of a node."""
@@ -251,6 +276,12 @@ def cluster_conf(scenario: Scenario, path: str, folder: Path, text: str = "") ->
 
 def _named_conf(scenario: Scenario, path: str, folder: Path, text: str) -> CorosyncConf:
     spec = scenario.cluster
+    if spec.conf_text:
+        try:
+            return parse(spec.conf_text, "corosync.conf")
+        except ConfError as error:
+            line = line_of(text, ["cluster", "conf_text"])
+            raise ScenarioError(f"{path}:{line}: in conf_text: {error}") from None
     if spec.conf:
         conf_path = folder / spec.conf
         try:
@@ -450,6 +481,13 @@ def _disk_problem(name: str) -> str:
     except saved_profiles.ProfileError as error:
         return str(error)
     return ""
+
+
+def self_contained(scenario: Scenario, conf: CorosyncConf) -> Scenario:
+    """The same scenario without a corosync.conf beside it: its text is inside."""
+    if scenario.cluster.conf or conf.path != "corosync.conf":
+        return msgspec.structs.replace(scenario, cluster=ClusterSpec(conf_text=dump(conf)))
+    return scenario
 
 
 def dump_scenario(scenario: Scenario) -> str:
