@@ -11,7 +11,7 @@ from totemviz.sim import interventions as do
 from totemviz.sim.session import Simulation
 from totemviz.totem import effects as totem
 from totemviz.trace.cursor import STAGE_TYPES
-from totemviz.tui.dialogs import FAULTS
+from totemviz.tui.faults import FAULTS
 from totemviz.tui.footer import KeyFooter
 from totemviz.tui.keys import FOOTER, FOOTER_ALWAYS, KEY_BY_ID, KEYS
 from totemviz.tui.panel import Panel

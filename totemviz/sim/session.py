@@ -15,6 +15,7 @@ from totemviz.sim.scenario import Scenario, check_intervention, programs_of
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import SECOND
 from totemviz.sim.world import World
+from totemviz.trace.conditions import Condition
 from totemviz.trace.cursor import Cursor, Step
 from totemviz.trace.stops import Halt, Stops
 from totemviz.trace.timeline import Timeline
@@ -73,6 +74,17 @@ class Session:
             return False
         self._clock = (self.cursor.position, until_ns)
         return not self.cursor.at_end
+
+    def run_until(self, condition: Condition, duration_ns: int) -> bool:
+        """Advance until a condition becomes true, ``duration_ns`` at most; False if it did not. No other stop holds."""
+        kept, self.stops = self.stops, Stops()
+        self.stops.check_invariants = False
+        self.stops.add(condition)
+        try:
+            self.advance(duration_ns)
+            return self.halt is not None
+        finally:
+            self.stops = kept
 
     def retreat(self, duration_ns: int) -> bool:
         """Go back by so much virtual time; False at the beginning."""

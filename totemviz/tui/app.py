@@ -1,8 +1,11 @@
-"""The cockpit: puts panels on the screen, moves the cursor of a session, sends it commands. Decides nothing else."""
+"""The cockpit: puts panels on the screen and shows them the moment. Decides nothing else.
+
+Its keys live in its base classes: ``travel`` goes through time, ``changing`` changes the cluster and keeps branches,
+``manners`` has what every good terminal program can do.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
@@ -12,28 +15,22 @@ from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.css.scalar import Scalar
 from textual.screen import Screen
-from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
-from totemviz.sim.interventions import AnyIntervention
-from totemviz.sim.session import Session, Simulation
-from totemviz.sim.threads import HostModel
-from totemviz.trace.cursor import Step
-from totemviz.trace.view import NodeView
+from totemviz.sim.session import Session
+from totemviz.tui.changing import Changing
 from totemviz.tui.code import CodePanel
 from totemviz.tui.commands import fault_commands
-from totemviz.tui.dialogs import Dialog, FaultMenu, WriteDialog
 from totemviz.tui.eventlist import EventList, matcher
 from totemviz.tui.footer import KeyFooter
-from totemviz.tui.header import HeaderLine, Headline, speed_text
+from totemviz.tui.header import HeaderLine, Headline
 from totemviz.tui.keys import bindings
-from totemviz.tui.manners import Manners
 from totemviz.tui.maximised import ALONE, restore
 from totemviz.tui.moment import Moment
 from totemviz.tui.nodes import NodesPanel
 from totemviz.tui.panel import Panel
-from totemviz.tui.player import FRAMES_PER_SECOND, Player, time_of
+from totemviz.tui.player import time_of
 from totemviz.tui.ring import RingPanel
 from totemviz.tui.scrubber import Scrubber
 from totemviz.tui.settings import Settings, load_settings
@@ -43,17 +40,8 @@ from totemviz.tui.strip import RingStrip
 from totemviz.tui.tabs import ELSEWHERE_WHEN_WIDE, FIRST, TabBar, Tabs
 from totemviz.tui.writes import WritesPanel
 
-STEPS = {
-    "event": Step.EVENT,
-    "stage": Step.STAGE,
-    "hop": Step.HOP,
-    "rotation": Step.ROTATION,
-    "membership": Step.MEMBERSHIP,
-}
-STEP_WORDS = {Step.HOP: "token hop", Step.MEMBERSHIP: "new ring", Step.STAGE: "stage of a token visit"}
 
-
-class Cockpit(Manners):
+class Cockpit(Changing):
     """One session on one screen. ``lesson`` is a widget that docks at the right; if it has ``show``, it follows."""
 
     CSS_PATH = "cockpit.tcss"
@@ -64,18 +52,11 @@ class Cockpit(Manners):
     AUTO_FOCUS = None
 
     def __init__(self, session: Session, lesson: Widget | None = None, settings: Settings | None = None) -> None:
-        super().__init__(settings if settings is not None else Settings())
-        self.session = session
+        super().__init__(session, settings if settings is not None else Settings())
         self.lesson = lesson
         self.chosen = 0
-        self.notice = ""
-        self.looked = -1
-        self.player = Player(time.monotonic, self.settings.speed)
-        self._frames: Timer | None = None
         self._panels: list[Panel] = []
         self._base: Screen[object] | None = None
-        self._now_ns = 0
-        self._quiet = True
 
     # ------------------------------------------------------------------------------------------------------- layout
 
@@ -158,157 +139,6 @@ class Cockpit(Manners):
         for panel in self._panels:
             panel.refresh()
 
-    # --------------------------------------------------------------------------------------------------------- time
-
-    def _arrived(self, quiet: bool = False, notice: str = "") -> None:
-        """The cursor moved: show it."""
-        self._now_ns = time_of(self.session)
-        self._quiet = quiet
-        self.notice = notice
-        self.looked = -1
-        self.refresh_panels()
-
-    def action_step(self, unit: str) -> None:
-        """Forward to where the next such step ends."""
-        self.pause()
-        step = STEPS[unit]
-        found = self.session.forward(step)
-        self._arrived(notice="" if found else self._nothing_ahead(step))
-
-    def _nothing_ahead(self, step: Step) -> str:
-        if not self.session.can_intervene:
-            return f"There is no further {STEP_WORDS.get(step, step.value)} in this recording."
-        return f"No {STEP_WORDS.get(step, step.value)} in the next two minutes: change something with w or x."
-
-    def action_step_back(self, unit: str) -> None:
-        """Back to where the previous such step ended."""
-        self.pause()
-        step = STEPS[unit]
-        found = self.session.back(step)
-        self._arrived(notice="" if found else f"There is no earlier {STEP_WORDS.get(step, step.value)}.")
-
-    def action_start(self) -> None:
-        """To the first event."""
-        self.jump(0)
-
-    def action_end(self) -> None:
-        """To the last event there is."""
-        self.jump(len(self.session.timeline) - 1)
-
-    def jump(self, event_id: int) -> None:
-        """To any event; nothing is lit after a jump."""
-        self.pause()
-        self.session.cursor.move_to(event_id)
-        self._arrived(quiet=True)
-
-    def action_play(self) -> None:
-        """Run or pause."""
-        if self.player.playing:
-            self.pause()
-            self.refresh_panels()
-            return
-        if not self.session.can_intervene and self.session.cursor.at_end:
-            self.say("This is the end of the recording; home goes back to its begin.")
-            return
-        self.notice = ""
-        self.looked = -1
-        self.player.start(max(self._now_ns, time_of(self.session)))
-        self._frames = self.set_interval(1 / FRAMES_PER_SECOND, self._frame, name="frames")
-        self.refresh_panels()
-
-    def pause(self) -> None:
-        """Stop the frames; nothing runs any more."""
-        self.player.stop()
-        if self._frames is not None:
-            self._frames.stop()
-            self._frames = None
-
-    def _frame(self) -> None:
-        if not self.player.playing:
-            return
-        more = self.player.frame(self.session)
-        self._now_ns = self.player.time_ns
-        self._quiet = True
-        if not more:
-            self.pause()
-            self._now_ns = time_of(self.session)
-        self.refresh_panels()
-
-    def action_speed(self, steps: int) -> None:
-        """Faster or slower."""
-        self.player.change_speed(steps)
-        self.say(f"{speed_text(self.player.speed)}: that many virtual seconds pass in a second while it runs.")
-
-    def on_panel_event_chosen(self, message: Panel.EventChosen) -> None:
-        """Go to an event that was clicked or entered."""
-        self.jump(message.event_id)
-
-    def on_panel_looked(self, message: Panel.Looked) -> None:
-        """Somebody looks around in one list: the others show the place too."""
-        self.looked = message.event_id
-        self.refresh_panels()
-
-    def on_scrubber_time_chosen(self, message: Scrubber.TimeChosen) -> None:
-        """Go to a time on the bar."""
-        self.pause()
-        self.session.cursor.seek_time(message.time_ns)
-        self._arrived(quiet=True)
-
-    # ----------------------------------------------------------------------------------------------------- commands
-
-    def say(self, text: str) -> None:
-        """One line to the user, until the next step."""
-        self.notice = text
-        self.refresh_panels()
-
-    def do(self, intervention: AnyIntervention | None) -> None:
-        """Do something to the cluster; what cannot be done is explained in one line."""
-        if intervention is None:
-            self.refresh_panels()
-            return
-        behind = not self.session.cursor.at_end
-        try:
-            self.session.intervene(intervention)
-        except (RuntimeError, ValueError) as error:
-            self.say(f"That cannot be done: {error}.")
-            return
-        if self.player.playing:
-            self.player.start(time_of(self.session))
-        branch = " What had followed is left behind." if behind else ""
-        self._arrived(quiet=True, notice=f"Done.{branch} Press → to see what comes of it, or space to let time run.")
-
-    def _ask(self, dialog: Dialog) -> None:
-        if not self.session.can_intervene:
-            self.say("This is a recording: nothing in it can be changed.")
-        else:
-            self.push_screen(dialog, self.do)
-
-    def action_write(self) -> None:
-        """Ask what to write."""
-        self._ask(WriteDialog(self.known_nodes(), self.chosen))
-
-    def action_fault(self) -> None:
-        """Ask what shall happen."""
-        self._ask(FaultMenu(self.known_nodes(), self.chosen))
-
-    def action_model(self) -> None:
-        """The same run under the other host model, up to the same time."""
-        session = self.session
-        if not isinstance(session, Simulation):
-            self.say("The host model belongs to a simulation; this is a recording.")
-            return
-        now = session.scenario.host_model
-        other = HostModel.MEASURED if now is HostModel.ARTICLE else HostModel.ARTICLE
-        self.pause()
-        twin = session.with_host_model(other)
-        twin.advance(time_of(session))
-        self.session = twin
-        words = {
-            HostModel.ARTICLE: "one loop per host, a slow disk stops everything",
-            HostModel.MEASURED: "separate processes as on a real node, the token does not wait for a disk",
-        }
-        self._arrived(quiet=True, notice=f"Now the {other.value} model: {words[other]}. The same run, the same time.")
-
     # --------------------------------------------------------------------------------------------------------- look
 
     def action_maximise(self) -> None:
@@ -319,11 +149,6 @@ class Cockpit(Manners):
     def default_panel(self) -> Widget:
         """The open page."""
         return self.base.query_one(f"#page-{self.base.query_one(Tabs).page}")
-
-    def known_nodes(self) -> list[NodeView]:
-        """All nodes at the cursor, by node id."""
-        view = self.session.cursor.view
-        return [node for _, node in sorted(view.nodes.items())]
 
     def action_node(self, step: int) -> None:
         """Choose the next node."""

@@ -8,7 +8,7 @@ from totemviz.sim import interventions as do
 from totemviz.sim.interventions import AnyIntervention
 from totemviz.sim.profiles import PROFILES
 from totemviz.trace.view import NodeView
-from totemviz.tui.dialogs import FAULTS
+from totemviz.tui.faults import FAULTS
 from totemviz.tui.marks import letter
 
 

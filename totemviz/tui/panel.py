@@ -15,6 +15,8 @@ from totemviz.tui.moment import Moment
 from totemviz.tui.paint import Drawing, Hit, Line
 from totemviz.tui.theme import look
 
+RIGHT_BUTTON = 3
+
 
 class Panel(Widget):
     """Shows one moment. Subclasses say how in ``draw`` and name themselves in ``title``."""
@@ -39,6 +41,14 @@ class Panel(Widget):
         def __init__(self, event_id: int) -> None:
             super().__init__()
             self.event_id = event_id
+
+    class MenuWanted(Message):
+        """A part of a drawing was clicked with the right button: what can be done to it?"""
+
+        def __init__(self, kind: str, value: int) -> None:
+            super().__init__()
+            self.kind = kind
+            self.value = value
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -123,7 +133,10 @@ class Panel(Widget):
             return
         for hit in self.drawing.hits:
             if hit.y == offset.y and hit.x <= offset.x < hit.x + hit.width:
-                self.was_hit(hit)
+                if event.button == RIGHT_BUTTON or hit.kind in ("flight", "link"):
+                    self.post_message(self.MenuWanted(hit.kind, hit.value))
+                else:
+                    self.was_hit(hit)
                 return
 
     def was_hit(self, hit: Hit) -> None:

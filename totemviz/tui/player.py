@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 
 from totemviz.sim.session import Session, Simulation
+from totemviz.sim.units import MS
+from totemviz.trace.cursor import Step
 from totemviz.trace.words import SECOND, US
 
 _SLOW = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -17,6 +19,8 @@ SPEEDS = (*_SLOW, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 FRAMES_PER_SECOND = 12
 BUDGET_S = 0.045
 GAP_MAX_S = 0.25
+IDLE_NS = 20 * MS
+"""Idleness shorter than this is not worth a jump."""
 
 
 def time_of(session: Session) -> int:
@@ -31,6 +35,8 @@ class Player:
         self._now_s = now_s
         self.speed_index = min(range(len(SPEEDS)), key=lambda index: abs(math.log(SPEEDS[index] / speed)))
         self.playing = False
+        self.backward = False
+        self.skips_idle = False
         self.time_ns = 0
         self._last_s = 0.0
         self._instalment_ns = 100 * US
@@ -44,9 +50,10 @@ class Player:
         """Faster or slower, within the limits."""
         self.speed_index = max(0, min(len(SPEEDS) - 1, self.speed_index + steps))
 
-    def start(self, time_ns: int) -> None:
-        """Play on from this virtual time."""
+    def start(self, time_ns: int, *, backward: bool = False) -> None:
+        """Play on from this virtual time, or back."""
         self.playing = True
+        self.backward = backward
         self.time_ns = time_ns
         self._last_s = self._now_s()
 
@@ -59,18 +66,37 @@ class Player:
         began_s = self._now_s()
         passed_s = min(GAP_MAX_S, began_s - self._last_s)
         self._last_s = began_s
-        target_ns = self.time_ns + int(passed_s * self.speed * SECOND)
+        owed_ns = int(passed_s * self.speed * SECOND)
+        if self.backward:
+            more = session.retreat(owed_ns)
+            self.time_ns = time_of(session)
+            return more
+        if self.skips_idle:
+            self._skip_idle(session)
+        target_ns = self.time_ns + owed_ns
         while self.time_ns < target_ns:
             before_s = self._now_s()
             if before_s - began_s > BUDGET_S:
                 break  # too fast for this machine: fall behind
             self.time_ns = min(target_ns, self.time_ns + self._instalment_ns)
-            session.advance(max(0, self.time_ns - time_of(session)))
+            more = session.advance(max(0, self.time_ns - time_of(session)))
+            if session.halt is not None:
+                self.time_ns = time_of(session)
+                return False
             took_s = self._now_s() - before_s
             if took_s < BUDGET_S / 8:
                 self._instalment_ns *= 2
             elif took_s > BUDGET_S / 2:
                 self._instalment_ns = max(US, self._instalment_ns // 4)
-            if not session.can_intervene and session.cursor.at_end:
+            if not session.can_intervene and not more and session.cursor.at_end:
                 return False
         return True
+
+    def _skip_idle(self, session: Session) -> None:
+        """If nothing but idle rounds lies ahead for a while, go to where they end."""
+        found = session.cursor.find(Step.EVENTFUL)
+        if found is None:
+            session.forward(Step.EVENTFUL)
+        elif session.timeline[found].time_ns - self.time_ns > IDLE_NS:
+            session.cursor.move_to(found - 1)
+        self.time_ns = max(self.time_ns, time_of(session))
