@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -82,11 +83,12 @@ class Menu(ModalScreen[tuple[str, str] | None]):
         event.stop()
         self.dismiss(("enter", event.option.id or ""))
 
-    def on_key(self, event: object) -> None:
-        """One of the keys."""
-        key = getattr(event, "key", "")
+    def on_key(self, event: events.Key) -> None:
+        """One of the keys; the screen below must not take it for one of its own."""
+        key = event.key
         options = self.query_one(OptionList)
         if key in self._keys and key != "enter" and options.highlighted is not None:
+            event.stop()
             self.dismiss((key, options.get_option_at_index(options.highlighted).id or ""))
 
     def action_leave(self) -> None:

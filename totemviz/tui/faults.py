@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -286,13 +287,13 @@ class FaultMenu(Dialog):
         self.node = ids[(ids.index(self.node) + step) % len(ids)]
         self._fill()
 
-    def on_key(self, event: object) -> None:
-        """A fault's letter chooses it."""
-        key = getattr(event, "key", "")
+    def on_key(self, event: events.Key) -> None:
+        """A fault's letter chooses it; the screen below must not take it for one of its own."""
         if self.disks or self.query_one("#more").display:
             return
         for fault in self.faults:
-            if fault.key == key:
+            if fault.key == event.key:
+                event.stop()
                 self._choose(fault)
                 return
 

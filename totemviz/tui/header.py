@@ -43,7 +43,9 @@ class HeaderLine(Panel):
                 parts += [f"{run.host_model} model"] if run.host_model else []
                 parts.append(f"seed {run.seed}")
             left.append((" · ".join(parts), PLAIN))
-            if run.title:
+            if branch := moment.branch:
+                left.append((f" ▸ “{branch}”", YOU))
+            elif run.title:
                 left.append((f"  “{run.title}”", DIM))
         place = f"event {grouped(moment.position + 1)} of {grouped(len(moment.timeline))}"
         right: Line = [

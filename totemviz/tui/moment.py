@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from totemviz.sim.session import Session
+from totemviz.sim.session import Session, Simulation
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.view import ClusterView, NodeView
 
@@ -46,6 +46,17 @@ class Moment:
     def nodes(self) -> list[NodeView]:
         """All nodes by ascending node id."""
         return [node for _, node in sorted(self.view.nodes.items())]
+
+    @property
+    def branch(self) -> str:
+        """Name of the branch on screen with the letters of nodes; empty where there is only one."""
+        session = self.session
+        if not isinstance(session, Simulation) or len(session.family) == 1:
+            return ""
+        name = session.family.current.name
+        for node in self.nodes:
+            name = name.replace(f"node {node.info.nodeid}", node.info.letter or node.info.name)
+        return name
 
     @property
     def recorded(self) -> bool:

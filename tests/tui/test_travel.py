@@ -1,0 +1,314 @@
+"""Branches, stops, undo, what if not, what is in flight, going anywhere: each by its keys, on a real cluster."""
+
+from __future__ import annotations
+
+import pytest
+from textual.widgets import Input
+
+from tests.tui.test_keys import SIZE, Simulation_cockpit, words
+from totemviz.sim.interventions import Kill
+from totemviz.sim.scenario import load_scenario
+from totemviz.sim.sharing import load_share_string, restore
+from totemviz.sim.threads import HostModel
+from totemviz.trace import events as ev
+from totemviz.tui.ask import Ask, Menu, Table
+from totemviz.tui.faults import FAULTS, FaultMenu
+
+S = 1_000_000_000
+
+
+def warm():
+    """A cockpit on a cluster that is up."""
+    app = Simulation_cockpit()
+    app.session.warm_up()
+    return app
+
+
+async def press(pilot, *keys: str) -> None:
+    """Keys, each when the screen of the one before is there."""
+    for key in keys:
+        await pilot.press(key)
+        await pilot.pause()
+
+
+async def opens(pilot, app, kind) -> None:
+    """Wait for a dialog."""
+    for _ in range(100):
+        if isinstance(app.screen, kind):
+            break
+        await pilot.pause(0.02)
+    assert isinstance(app.screen, kind)
+    await pilot.pause()
+
+
+async def type_line(pilot, app, text: str) -> None:
+    await pilot.pause()
+    app.screen.query_one(Input).value = text
+    await press(pilot, "enter")
+    await pilot.pause()
+    await pilot.pause()
+
+
+def shown(app) -> str:
+    """The text of the table on top."""
+    assert isinstance(app.screen, Table)
+    return "\n".join(app.screen._lines)
+
+
+async def test_the_past_opens_a_branch_and_the_tree_leads_back():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        app.session.advance(2 * S)
+        app.session.retreat(S)
+        await press(pilot, "x")
+        await pilot.pause()
+        await press(pilot, "k")
+        await pilot.pause()
+        assert "On a branch of its own: “kill corosync and pmxcfs on A”" in app.notice
+        assert len(app.session.family) == 2
+        await press(pilot, "B")
+        await pilot.pause()
+        assert isinstance(app.screen, Menu)
+        texts = [text for _, text in app.screen._options]
+        assert texts[0].startswith("○ main") and texts[1].startswith("└─ ● kill")
+        await press(pilot, "r")
+        await type_line(pilot, app, "A dies")
+        await press(pilot, "up", "enter")
+        await pilot.pause()
+        assert app.session.family.current.name == "main"
+        assert "main" in app.notice
+        await press(pilot, "B", "down", "d")
+        await pilot.pause()
+        assert [branch.name for branch in app.session.family] == ["main"]
+        await opens(pilot, app, Menu)
+        await press(pilot, "d")
+        assert "on screen" in app.notice
+
+
+async def test_undo_redo_and_the_other_model():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        await press(pilot, "u")
+        assert app.notice == "Nothing was done to the cluster before this moment."
+        app.do(Kill(node=2))
+        app.session.advance(S)
+        await press(pilot, "u")
+        assert app.notice.startswith("Undone: kill")
+        assert not any(isinstance(e.body, ev.Intervened) for e in app.session.timeline)
+        await press(pilot, "U")
+        assert any(isinstance(e.body, ev.Intervened) for e in app.session.timeline)
+        before = app.session.cursor_time_ns
+        await press(pilot, "a")
+        assert app.session.scenario.host_model is HostModel.MEASURED
+        assert app.session.cursor_time_ns == before
+        await press(pilot, "a")
+        assert app.session.scenario.host_model is HostModel.ARTICLE
+
+
+async def test_what_if_not_leaves_the_first_cause_out_and_compares():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        await press(pilot, "W")
+        assert app.notice.startswith("Nobody did that")
+        app.do(Kill(node=3))
+        await press(pilot, "m")
+        assert app.session.cursor.view.nodes[1].members == (1, 2) or app.session.cursor.view.nodes[2].members == (1, 2)
+        await press(pilot, "W")
+        await pilot.pause()
+        text = shown(app)
+        assert "the first event that differs:" in text
+        assert "kill corosync and pmxcfs on C" in text
+        assert "≠ rings installed" in text
+        assert "≠ C " in text and "down" in text
+        await press(pilot, "escape")
+        await pilot.pause()
+        assert app.notice.startswith("Now without: you: kill")
+        assert app.session.cursor.view.nodes[1].members == (1, 2, 3)
+
+
+async def test_a_stop_is_made_edited_and_holds_the_run():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        await press(pilot, "b", "n")
+        await type_line(pilot, app, "node(9).state == GATHER")
+        assert isinstance(app.screen, Ask), "a mistake is explained and can be mended"
+        await type_line(pilot, app, "node(B).state == DOWN")
+        await opens(pilot, app, Menu)
+        assert app.screen._options[0][1] == "[x] node(B).state == DOWN"
+        await press(pilot, "enter")
+        assert not app.session.stops.active
+        await opens(pilot, app, Menu)
+        await press(pilot, "e")
+        await type_line(pilot, app, "node(B).state == GATHER")
+        await opens(pilot, app, Menu)
+        await press(pilot, "escape")
+        await pilot.pause()
+        app.do(Kill(node=3))
+        await press(pilot, "m")
+        assert app.notice == "Held: node(B).state == GATHER."
+        assert app.session.cursor.view.nodes[2].state == "GATHER"
+        await press(pilot, "b", "d")
+        await opens(pilot, app, Menu)
+        await press(pilot, "escape")
+        await pilot.pause()
+        assert app.session.stops.items == []
+
+
+async def test_run_until_a_stop():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        app.do(Kill(node=2))
+        await press(pilot, "b", "n")
+        await type_line(pilot, app, "token.age > 2s")
+        await opens(pilot, app, Menu)
+        await press(pilot, "u")
+        await pilot.pause()
+        assert app.notice == "Held: token.age > 2s."
+        assert not app.player.playing
+
+
+@pytest.mark.parametrize(
+    ("place", "time_ns"), [("3s", 3 * S), ("+500ms", None), ("-500ms", None), ("#12", None), ("kill", None)]
+)
+async def test_going_anywhere(place, time_ns):
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        app.do(Kill(node=2))
+        app.session.retreat(S)
+        before = app.session.cursor_time_ns
+        await press(pilot, "g")
+        await type_line(pilot, app, "")
+        assert isinstance(app.screen, Ask)
+        await type_line(pilot, app, place)
+        if time_ns is not None:
+            assert app.session.cursor_time_ns == time_ns
+        elif place == "#12":
+            assert app.session.cursor.position == 11
+        elif place == "kill":
+            assert "kill" in app.session.cursor.event.body.text
+        else:
+            assert app.session.cursor_time_ns == before + (S // 2 if place[0] == "+" else -S // 2)
+
+
+async def test_this_datagram_by_key_and_by_mouse():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        for _ in range(40):
+            if [f.kind for f in app.session.cursor.view.flights.values()] == ["orf_token"]:
+                break
+            await press(pilot, "full_stop")
+        (flight,) = app.session.cursor.view.flights.values()
+        await press(pilot, "X")
+        await pilot.pause()
+        assert isinstance(app.screen, FaultMenu)
+        await press(pilot, "d")
+        await pilot.pause()
+        dropped = app.session.timeline[-1].body
+        assert isinstance(dropped, ev.DatagramDropped) and dropped.sent == flight.sent
+        assert app.session.cursor.view.token.how == "lost"
+        await press(pilot, "X")
+        assert "Nothing is between two nodes" in app.notice
+
+
+async def test_the_right_button_opens_the_menu_of_a_node():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        panel = app._base.query_one("#nodes")
+        hit = next(hit for hit in panel.drawing.hits if hit.kind == "node" and hit.value == 2)
+        await pilot.click(panel, offset=(hit.x + 2, hit.y + 1), button=3)
+        await pilot.pause()
+        assert isinstance(app.screen, FaultMenu)
+        assert app.screen.node == 2
+
+
+async def test_nodes_are_marked_by_letters_to_part_the_cluster():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        await press(pilot, "x", "g")
+        await type_line(pilot, app, "A B C")
+        assert isinstance(app.screen, FaultMenu), "nobody would be left on the other side"
+        await type_line(pilot, app, "a, C")
+        cut = {pair for pair, link in app.session.world.network.links.items() if link.cut}
+        assert cut == {(1, 2), (2, 1), (3, 2), (2, 3)}
+
+
+async def test_time_runs_backwards_and_idle_rounds_are_skipped():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        app.session.advance(3 * S)
+        start = app.session.cursor_time_ns
+        await press(pilot, "p")
+        await pilot.pause(0.4)
+        await press(pilot, "p")
+        assert not app.player.playing
+        assert app.session.cursor_time_ns < start
+        await press(pilot, "greater_than_sign")
+        before = app.session.cursor_time_ns
+        await press(pilot, "less_than_sign")
+        assert before - app.session.cursor_time_ns == 100_000_000
+        await press(pilot, "z", "space")
+        await pilot.pause(0.4)
+        await press(pilot, "space")
+        assert app.player.skips_idle
+
+
+async def test_nodes_and_branches_side_by_side():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        await press(pilot, "v", "enter")
+        await pilot.pause()
+        assert "has everything up to" in shown(app)
+        await press(pilot, "escape")
+        await pilot.pause()
+        app.do(Kill(node=2))
+        app.session.advance(S)
+        app.session.retreat(S // 2)
+        app.do(Kill(node=3))
+        await press(pilot, "v", "enter")
+        await pilot.pause()
+        assert "the first event that differs:" in shown(app)
+
+
+async def test_everything_is_shared_as_a_string_and_as_a_file(tmp_path):
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        app.do(Kill(node=2))
+        app.session.advance(S)
+        await press(pilot, "s")
+        await type_line(pilot, app, str(tmp_path / "kept.toml"))
+        assert "Saved" in app.notice
+        for again in (restore(*load_share_string(app.clipboard)), restore(*load_scenario(tmp_path / "kept.toml"))):
+            assert again.timeline.digest() == app.session.timeline.digest()
+            assert again.cursor.position == app.session.cursor.position
+
+
+async def test_a_recording_says_what_it_cannot(open_at):
+    app = open_at(40, "recording")
+    async with app.run_test(size=SIZE) as pilot:
+        for key in ("u", "U", "W", "B", "s", "X", "x"):
+            app.notice = ""
+            await press(pilot, key)
+            await pilot.pause()
+            assert "recording" in app.notice, key
+        await press(pilot, "b", "n")
+        await type_line(pilot, app, "membership_installed")
+        await opens(pilot, app, Menu)
+        await press(pilot, "escape")
+        await pilot.pause()
+        assert app.session.stops.active
+
+
+def test_every_fault_has_a_letter_of_its_own():
+    letters = [fault.key for fault in FAULTS] + ["g"]
+    assert len(set(letters)) == len(letters)
+
+
+async def test_the_header_names_the_branch():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        app.session.advance(S)
+        app.session.retreat(S // 2)
+        app.do(Kill(node=2))
+        await pilot.pause()
+        assert "▸ “kill corosync and pmxcfs" in words(app, "#header")
