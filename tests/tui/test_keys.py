@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from tests.tui.synthetic import C
@@ -332,34 +330,6 @@ def Simulation_cockpit():
 
     scenario = Scenario()
     return Cockpit(Simulation(scenario, cluster_conf(scenario, "x", Path("."), "")))
-
-
-WALK = [name for key in KEYS if key.id not in ("quit", "play") for name in key.keys.split(",")]
-WALK += ["enter", "escape", "escape", "up", "down", "tab", "shift+tab", "5", "s", "k", "right", "right", "full_stop"]
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_random_walk(seed):
-    """Keys at random: nothing is raised, and timeline, cursor and screen agree."""
-    chance = random.Random(seed)
-    app = Simulation_cockpit()
-    async with app.run_test(size=SIZE) as pilot:
-        app.session.advance(1_500_000_000)
-        for count in range(200):
-            await pilot.press(chance.choice(WALK))
-            if count == 100:
-                await pilot.resize_terminal(80, 24)
-            session = app.session
-            assert session.cursor.timeline is session.timeline
-            assert -1 <= session.cursor.position < len(session.timeline)
-            assert app._base.query_one("#header", Panel).moment.position == session.cursor.position
-        while len(app.screen_stack) > 1:
-            await pilot.press("escape")
-            await pilot.pause()
-        place = f"event {app.session.cursor.position + 1:,}".replace(",", " ")
-        await pilot.resize_terminal(*SIZE)
-        await pilot.pause()
-        assert place in words(app, "#header")
 
 
 async def test_the_log_explains_its_lines_and_leads_to_the_event(open_at):
