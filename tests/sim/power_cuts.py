@@ -29,9 +29,10 @@ from totemviz.sim.disk import Disk
 from totemviz.sim.host import Host
 from totemviz.sim.interventions import Restart, Write
 from totemviz.sim.profiles import PROFILES
-from totemviz.sim.scenario import ClusterSpec, Scenario, cluster_conf
+from totemviz.sim.scenario import ClusterSpec, NetworkSpec, Scenario, cluster_conf
 from totemviz.sim.seed import CONFIG_DB, seed_database
 from totemviz.sim.threads import HostModel
+from totemviz.sim.units import US, Duration
 from totemviz.sim.vfs import Files
 from totemviz.sim.world import World
 from totemviz.trace.timeline import NoTimeline
@@ -54,11 +55,15 @@ def digest(files: Files) -> bytes:
 
 
 def cluster(model: HostModel, torn: bool, writes: int = WRITES) -> World:
-    """Three nodes, ``writes`` files written by node 1; the token is short so that a death is soon noticed."""
+    """Three nodes, ``writes`` files written by node 1; the token is short so that a death is soon noticed.
+
+    The network is ten times slower than usual: the disk is asked for the same, with a tenth of the token's hops.
+    """
     scenario = Scenario(
         host_model=model,
         cluster=ClusterSpec(totem={"token": 400}),
         disks={"default": "nvme" if torn else "ssd-plp"},
+        network=NetworkSpec(delay=Duration(500 * US)),
         interventions=(
             Write(
                 at=seconds(FIRST_S), node=1, path="files-{n}", content="x" * 1500, count=writes, every=seconds(EVERY_S)

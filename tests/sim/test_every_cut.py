@@ -27,14 +27,13 @@ def test_the_database_is_a_prefix_of_what_was_committed_and_holds_what_was_promi
 ) -> None:
     ledger = Ledger(synchronous, torn)
     assert len(ledger.commit_ends) == power_cuts.WRITES * CHANGES_PER_FILE
-    seen: set[bytes] = set()
+    seen: dict[bytes, tuple[int, list[int]]] = {}
     lost = 0
     for cut in ledger.cuts(DISK_EVERY):
         image = digest(cut.files)
-        if image in seen:
-            continue
-        seen.add(image)
-        version, files = version_and_files(cut.files)
+        if image not in seen:
+            seen[image] = version_and_files(cut.files)
+        version, files = seen[image]
         assert cut.promised <= version <= cut.committed + 1, f"after {cut.done} operations"
         changes = version - ledger.first_version
         expected = [1500] * (changes // CHANGES_PER_FILE) + [0] * (changes % CHANGES_PER_FILE)
