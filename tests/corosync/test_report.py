@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -151,6 +152,12 @@ ADVICE = [  # votes, totem, quorum -> (topic, weight, words)
     ([1, 1, 1], NEW, "wait_for_all: 1", ("wait_for_all", "note", "every single node")),
     ([1, 2, 2], NEW, "last_man_standing: 1", ("last_man_standing", "danger", "exactly one vote")),
     ([1, 1, 1, 0], NEW, "", ("no_votes", "note", "n4")),
+    ([1, 1, 1], NEW, "expected_votes_tracking: 1", ("tracking", "warning", "never saved")),
+    ([1, 1, 1], NEW, "allow_downscale: 1;expected_votes: 2", ("tracking", "warning", "never falls below the majority")),
+    ([1] * 4, NEW, "device {;model: net;votes: 1;}", None),
+    ([1] * 3, NEW, "device {;model: net;votes: 1;}", ("device", "note", "away")),
+    ([1] * 3, NEW, "device {;model: net;}", ("device", "warning", "away")),
+    ([1] * 3, NEW, "device {;model: net;votes: 5;}", ("device", "danger", "not quorate even with all nodes up")),
 ]
 
 
@@ -165,6 +172,17 @@ def test_advice(votes: list[int], totem: str, quorum: str, wanted: tuple[str, st
     assert wanted[2] in found.text
     if wanted[0] in totem + quorum:
         assert found.line > 0
+
+
+def test_without_link_0_the_coefficient_does_not_apply() -> None:
+    text = (DATA / "proxmox-5-nodes.conf").read_text(encoding="utf-8")
+    text = re.sub(r" *ring0_addr: .*\n", "", text)
+    text = re.sub(r" *interface \{\n *linknumber: 0\n *\}\n", "", text)
+    found = report(parse(text, "c"))
+    assert (found.token_ms, found.links) == (3000, 1)
+    assert found.timeouts[0].how == "no coefficient without ring0_addr"
+    assert {size.dead_node_out_650_ms for size in found.sizes} == {6600}
+    assert "no_link_0" in [one.topic for one in found.advice if one.weight == "warning"]
 
 
 def test_one_link_and_unknown_keys_are_mentioned() -> None:

@@ -73,7 +73,7 @@ def _watchdog(conf: CorosyncConf) -> Advice | None:
 
 
 def _old_coefficient(conf: CorosyncConf) -> Advice | None:
-    if len(conf.nodes) < 3 or conf.tree.effective("totem", "token_coefficient") is not None:
+    if len(conf.nodes) < 3 or conf.tree.effective("totem", "token_coefficient") is not None or 0 not in conf.links:
         return None
     now = conf.totem
     given = {key: int(entry.value) for key in ("token", "consensus") if (entry := conf.tree.effective("totem", key))}
@@ -87,6 +87,17 @@ def _old_coefficient(conf: CorosyncConf) -> Advice | None:
         f"break the ring after {_s(new.token_ms)} instead of {_s(now.token_ms)}."
     )
     return Advice("token_coefficient", Weight.NOTE, text)
+
+
+def _no_link_0(conf: CorosyncConf) -> Advice | None:
+    if 0 in conf.links or len(conf.nodes) < 3:
+        return None
+    text = (
+        f"No node has a ring0_addr. corosync counts the nodes of link 0 for the token timeout and finds none: "
+        f"token_coefficient does not apply, the timeout is {conf.totem.token_ms} ms for any number of nodes. It will "
+        "jump when a link 0 is added."
+    )
+    return Advice("no_link_0", Weight.WARNING, text, conf.nodes[0].line)
 
 
 def _token_is_not_the_timeout(conf: CorosyncConf) -> Advice | None:
@@ -186,7 +197,8 @@ def _one_link(conf: CorosyncConf) -> Advice | None:
     if len(conf.nodes) < 2 or len(conf.links) > 1:
         return None
     text = "One link only: a node whose network fails is out of the cluster. "
-    mend = "Add ring1_addr on a second network." if conf.transport is Transport.KNET else "Only knet has more links."
+    spare = f"ring{int(conf.links[0] == 0)}_addr"
+    mend = f"Add {spare} on a second network." if conf.transport is Transport.KNET else "Only knet has more links."
     return Advice("one_link", Weight.NOTE, text + mend, conf.nodes[0].line)
 
 
@@ -261,6 +273,8 @@ def _expected_votes(conf: CorosyncConf) -> Advice | None:
     votes = quorum_arithmetic(conf)
     if entry is None or conf.quorum.expected_votes in (None, votes.total_votes):
         return None
+    if conf.quorum.expected_votes_tracking:
+        return None  # it counts for nothing: see _tracking
     given = int(entry.value)
     if given < votes.total_votes:
         text = (
@@ -293,8 +307,44 @@ def _last_man_standing(conf: CorosyncConf) -> Advice | None:
     entry = conf.tree.effective("quorum", "last_man_standing")
     if entry is None or not conf.quorum.last_man_standing or all(node.votes == 1 for node in conf.nodes):
         return None
-    text = "last_man_standing counts nodes, not votes: every node must have exactly one vote."
+    text = (
+        "last_man_standing counts nodes, not votes: every node must have exactly one vote. A node that sees another "
+        "with more turns it off."
+    )
     return Advice("last_man_standing", Weight.DANGER, text, entry.line)
+
+
+def _tracking(conf: CorosyncConf) -> Advice | None:
+    if not conf.quorum.expected_votes_tracking:
+        return None
+    key = "allow_downscale" if conf.quorum.allow_downscale else "expected_votes_tracking"
+    text = (
+        f"{key} does not do what the manual says. The highest expected votes are never saved (corosync closes the file "
+        "before it writes), so every restart begins with the nodelist again; and quorum.expected_votes counts for "
+        "nothing."
+    )
+    if conf.quorum.allow_downscale:
+        text += " So the quorum never falls below the majority of the nodelist, however many nodes leave."
+    entry = conf.tree.effective("quorum", key)
+    return Advice("tracking", Weight.WARNING, text, entry.line if entry else 0)
+
+
+def _device(conf: CorosyncConf) -> Advice | None:
+    device, nodes = conf.quorum.device, len(conf.nodes)
+    if not device or nodes < 2 or (nodes == 2 and device == 1):  # what a device is made for
+        return None
+    votes = quorum_arithmetic(conf)
+    alone = votes.total_votes - device
+    if alone - max(node.votes for node in conf.nodes) >= votes.quorum:
+        return None
+    if alone >= votes.quorum:
+        text = "While the quorum device is away, the loss of a single node can cost the cluster its quorum."
+        weight = Weight.NOTE if device == 1 else Weight.WARNING
+    else:
+        text = "Without the quorum device the cluster is not quorate even with all nodes up. Give it fewer votes."
+        weight = Weight.DANGER
+    section = next((sub for part in conf.tree.named("quorum") for sub in part.named("device")), None)
+    return Advice("device", weight, text, section.line if section else 0)
 
 
 def _no_votes(conf: CorosyncConf) -> Advice | None:
@@ -309,6 +359,7 @@ def _no_votes(conf: CorosyncConf) -> Advice | None:
 RULES: tuple[Rule, ...] = (
     _watchdog,
     _old_coefficient,
+    _no_link_0,
     _token_is_not_the_timeout,
     _short_token,
     _fixed_consensus,
@@ -325,6 +376,8 @@ RULES: tuple[Rule, ...] = (
     _expected_votes,
     _wait_for_all,
     _last_man_standing,
+    _tracking,
+    _device,
     _no_votes,
 )
 

@@ -97,6 +97,8 @@ def _timeouts(conf: CorosyncConf) -> Iterator[Timeout]:
     base, nodes = totem.token_base_ms, len(conf.nodes)
     retransmits = totem.token_retransmits_before_loss_const
     how = f"{base} + ({nodes} - 2) x {totem.token_coefficient_ms}" if nodes > 2 else "no coefficient up to 2 nodes"
+    if 0 not in conf.links:
+        how = "no coefficient without ring0_addr"
     yield _key(conf, "token", token, how, ingredient=True)
     warning = f"{totem.token_warning_percent} % of {token}" if totem.token_warning_percent else "off"
     yield _key(conf, "token_warning", totem.token_warning_ms, warning, ingredient=True)
@@ -154,7 +156,9 @@ def _sizes(conf: CorosyncConf) -> Iterator[Size]:
     def out_ms(nodes: int, coefficient_ms: int) -> int | None:
         try:
             changed = TotemConfig.derive(
-                nodes, {**given, "token_coefficient": coefficient_ms}, transport=conf.transport
+                nodes if 0 in conf.links else 0,
+                {**given, "token_coefficient": coefficient_ms},
+                transport=conf.transport,
             )
         except ValueError:
             return None
