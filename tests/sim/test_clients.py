@@ -14,7 +14,7 @@ from totemviz.sim.interventions import CpgFlood, CpgRead, Kill, Pause, Restart, 
 from totemviz.sim.scenario import ClusterSpec, NetworkSpec, ScenarioError, load_scenario
 from totemviz.sim.threads import HostModel
 from totemviz.sim.world import World
-from totemviz.totem.effects import Log, MembershipInstalled, TokenReceived
+from totemviz.totem.effects import Log, MembershipInstalled, SetTimer, TokenReceived
 from totemviz.trace import events as ev
 from totemviz.trace.cursor import Cursor
 from totemviz.trace.events import Body
@@ -293,6 +293,14 @@ def test_all_of_a_host_can_stand_still() -> None:
     assert stopped == {"corosync", "pmxcfs", "reader"}
     resumed = [event.time_ns for event, _ in found(world.timeline, ev.ProcessResumed, 2, 5)]
     assert set(resumed) == {int(7e9)}
+
+
+def test_what_runs_beside_a_main_thread_that_waits_is_done_to_its_end() -> None:
+    """As a FUSE request of pmxcfs, whose main loop waits for the disk."""
+    host = run(2, host_model=HostModel.MEASURED).hosts[1]
+    host.processes.threads["pmxcfs"].blocked = True
+    host.carry_out("pmxcfs", [SetTimer("one", 10**12), SetTimer("another", 10**12)], -1)
+    assert host.processes.timers.deadline_ns("pmxcfs", "another") is not None
 
 
 @pytest.mark.parametrize("model", list(HostModel))
