@@ -6,6 +6,7 @@ import os
 from functools import cache
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from tests.sim.runs import SCENARIOS, found, run, run_file, seconds
@@ -16,6 +17,7 @@ from totemviz.sim.threads import HostModel
 from totemviz.sim.world import World
 from totemviz.totem.effects import Log, MembershipInstalled, SetTimer, TokenReceived
 from totemviz.trace import events as ev
+from totemviz.trace.checks import check
 from totemviz.trace.cursor import Cursor
 from totemviz.trace.events import Body
 from totemviz.trace.timeline import Timeline
@@ -245,6 +247,20 @@ def test_a_message_of_three_mebibytes_arrives_whole_on_every_node() -> None:
         ]
     (flood,) = [body for _, body in found(world.timeline, ev.FloodFinished)]
     assert flood.messages == 2
+
+
+def test_a_large_message_put_together_wrong_is_noticed() -> None:
+    flood = CpgFlood(at=seconds(3), node=1, count=1, size=2_000_000)
+    world = run(4, flood, cluster=ClusterSpec(nodes=1), host_model=HostModel.MEASURED)
+    assert not [violation for violation in check(world.timeline) if violation.invariant == 41]
+    twin = Timeline()
+    for event in world.timeline:
+        body = event.body
+        if isinstance(body, CpgDelivered) and len(body.payload) == 2_000_000:
+            body = msgspec.structs.replace(body, payload=body.payload[:-1] + b"?")
+        twin.append(event.time_ns, event.node, event.cause, body)
+    (violation,) = [violation for violation in check(twin) if violation.invariant == 41]
+    assert "delivers 2000000 bytes" in violation.why
 
 
 def test_a_join_in_between_interrupts_a_large_message() -> None:
