@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from totemviz.pmxcfs.guests import parse_guest_path
 from totemviz.pmxcfs.index import ROOT_INODE, EntryType, encode_index
 from totemviz.pmxcfs.memdb import FILE_SIZE_MAX_BYTES, Memdb, split_path
 from totemviz.pmxcfs.process import Quirks
+
+EFFORT = 20 if os.environ.get("TOTEMVIZ_SEARCH") == "deep" else 1
 
 FOLDERS = ["nodes", "nodes/n1", "nodes/n1/lxc", "nodes/n1/qemu-server", "priv", "priv/lock"]
 GUESTS = ["nodes/n1/lxc/100.conf", "nodes/n1/qemu-server/100.conf", "nodes/n1/lxc/101.conf"]
@@ -206,7 +209,7 @@ def check_history(host: Host) -> None:
             counts[sender] = output.count
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * EFFORT, deadline=None)
 @given(st.lists(st.tuples(nodes, calls, st.integers(0, 4)), max_size=40))
 def test_all_nodes_apply_the_same_operations_with_the_same_results(script):
     with tempfile.TemporaryDirectory() as directory:
@@ -267,7 +270,7 @@ def act(bus: Bus, action: str, argument, call) -> None:
             bus.start(argument)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * EFFORT, deadline=None)
 @given(st.lists(actions, max_size=40))
 def test_whatever_happens_the_cluster_ends_with_one_tree(script):
     """Cuts, crashes and writes in any order; then everybody is back, and all trees are one (13, 21 to 25, 36)."""

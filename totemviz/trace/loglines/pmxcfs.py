@@ -85,6 +85,11 @@ LINES: tuple[tuple[str, str, str], ...] = (
     ),
     ("cmap_dispatch failed: {}", "confdb.c: service_cmap_dispatch", "Corosync is gone."),
     (
+        "cmap_get totem.config_version failed CS_ERR_NOT_EXIST",
+        "confdb.c: cmap_read_config",
+        "The corosync.conf has no config_version; Proxmox' tools always write one. It counts as 0.",
+    ),
+    (
         "quorum_dispatch failed: {}",
         "quorum.c: service_quorum_dispatch",
         "Corosync is gone: without it there is no quorum, /etc/pve becomes read-only.",
