@@ -15,9 +15,11 @@ from pathlib import Path
 
 import msgspec
 
+from tests.sim.lossy import Run, lossy
 from tests.sim.runs import found, run, seconds
+from tests.sim.test_recorded_logs import compared
 from totemviz.pmxcfs.effects import ChangeQueued
-from totemviz.sim.interventions import AnyIntervention, Cut, DropMessage, Heal, Kill, Loss, Pause, Restart, Write
+from totemviz.sim.interventions import AnyIntervention, Cut, DropMessage, Heal, Kill, Pause, Restart, Write
 from totemviz.sim.scenario import ClusterSpec, NetworkSpec
 from totemviz.sim.threads import HostModel
 from totemviz.sim.world import World
@@ -29,7 +31,6 @@ from totemviz.totem.effects import (
     TokenReceived,
     TokenReleased,
 )
-from totemviz.totem.states import Gather
 from totemviz.trace import events as ev
 
 TABLE = Path(__file__).parents[2] / "assets" / "fidelity.md"
@@ -72,10 +73,6 @@ _STOP_S = _after_visit(2, 5, 0.001)
 _STOP5_S = _after_visit(2, 5, 0.001, nodes=5)
 Story = tuple[float, tuple[AnyIntervention, ...], int, float]
 _FAST = 0.00005
-_TRAFFIC = tuple(
-    Write(at=seconds(4), node=node, path=f"n{node}-{{n}}", replace=True, count=50, every=seconds(0.2))
-    for node in (1, 2, 3)
-)
 _SCENARIOS: dict[str, Story] = {
     "idle": (30, (), 3, _FAST),
     "idle, 5 nodes": (40, (), 5, _FAST),
@@ -90,12 +87,11 @@ _SCENARIOS: dict[str, Story] = {
     ),
     "50 ms delay": (20, (Write(at=seconds(8), node=2, path="x", replace=True),), 3, 0.05),
     "cold boot": (3, (), 3, _FAST),
-    "loss 2 %": (60, (Loss(at=seconds(3), percent=2), *_TRAFFIC), 3, _FAST),
-    "loss 5 %": (60, (Loss(at=seconds(3), percent=5), *_TRAFFIC), 3, _FAST),
     "stop 0.5 s": (12, (Pause(at=seconds(_STOP_S), node=2, duration=seconds(0.5)),), 3, _FAST),
+    "stop 1 s": (12, (Pause(at=seconds(_STOP_S), node=2, duration=seconds(1)),), 3, _FAST),
+    "stop 4 s": (20, (Pause(at=seconds(_STOP_S), node=2, duration=seconds(4)),), 3, _FAST),
     "stop 2 s": (12, (Pause(at=seconds(_STOP_S), node=2, duration=seconds(2)),), 3, _FAST),
     "stop 3 s": (12, (Pause(at=seconds(_STOP_S), node=2, duration=seconds(3)),), 3, _FAST),
-    "loss 20 %": (60, (Loss(at=seconds(3), percent=20),), 3, _FAST),
     "stop 3.5 s": (20, (Pause(at=seconds(_STOP_S), node=2, duration=seconds(3.5)),), 3, _FAST),
     "stop 5 s": (20, (Pause(at=seconds(_STOP_S), node=2, duration=seconds(5)),), 3, _FAST),
     "stop 10 s": (30, (Pause(at=seconds(_STOP_S), node=2, duration=seconds(10)),), 3, _FAST),
@@ -129,6 +125,20 @@ def _last_token_s(name: str, node: int, before_s: float) -> float:
 def _repeats_ms() -> float:
     released = found(_run("kill").timeline, TokenReleased, node=2, after_s=_KILL_S)
     return _gap_ms([event.time_ns for event, body in released if body.reason == "retransmit timeout"][:4])
+
+
+def _repeats() -> float:
+    """Copies of the token that one node sends before it gives the ring up."""
+    released = found(_run("kill").timeline, TokenReleased, node=2, after_s=_KILL_S)
+    lost_ns = _gathers("kill", 2)[0] * 1e9
+    return sum(body.reason == "retransmit timeout" and event.time_ns < lost_ns for event, body in released)
+
+
+def _lines_in_order(story: str) -> tuple[int, Callable[[], float]]:
+    """Lines of all three recorded logs, and how many of them the simulated nodes write at their place."""
+    pairs = [compared(story, f"pve{node}") for node in (1, 2, 3)]
+    total = sum(len(wanted) for wanted, _ in pairs)
+    return total, lambda: sum(a == b for wanted, ours in pairs for a, b in zip(wanted, ours, strict=False))
 
 
 def _joins_ms() -> float:
@@ -168,11 +178,6 @@ def _woken_ms(name: str, stop_s: float, nodes: int) -> float:
     return max(time for time, members in _rings(name, 5) if len(members) == nodes) * 1e3 - (at_s + stop_s) * 1e3
 
 
-def _lost(name: str) -> float:
-    entered = found(_run(name).timeline, StateEntered, node=1, after_s=3)
-    return sum(body.reason == Gather.TOKEN_LOST_OPERATIONAL for _, body in entered)
-
-
 def _boot_ms() -> float:
     timeline = _run("cold boot").timeline
     first = next(event.time_ns for event, body in found(timeline, ev.DatagramSent) if body.kind == "memb_join")
@@ -188,13 +193,14 @@ def _messages_per_replace() -> float:
     return len(found(_run("50 ms delay").timeline, ChangeQueued))
 
 
+_KILL_LINES, _CUT_LINES = _lines_in_order("kill"), _lines_in_order("partition")
+
 FIGURES = (
     Figure("cold boot", "first join to ring of three", "ms", 14, _boot_ms, 0, "the speed at which daemons start"),
     Figure("writes", "messages per file written and renamed", "", 3, _messages_per_replace),
     Figure("writes", "token sends per node after a lone message", "", 34.5, _sends_per_message, 0.08),
-    Figure("loss 2 %", "memberships lost under traffic", "", 0, lambda: _lost("loss 2 %")),
-    Figure("loss 5 %", "memberships lost under traffic", "", 0, lambda: _lost("loss 5 %")),
     Figure("stop 0.5 s", "new rings", "", 0, lambda: len(_rings("stop 0.5 s", 5))),
+    Figure("stop 1 s", "new rings", "", 0, lambda: len(_rings("stop 1 s", 5))),
     Figure("stop 2 s", "new rings", "", 0, lambda: len(_rings("stop 2 s", 5))),
     Figure("stop 3 s", "new rings", "", 0, lambda: len(_rings("stop 3 s", 5))),
     Figure("idle", "rotation of an idle ring", "ms", 685.4, lambda: _gap_ms(_visits("idle", 1, 10))),
@@ -204,6 +210,7 @@ FIGURES = (
     ),
     Figure("lone message", "free rotations before the hold", "rotations", 30, _free_rotations, 0.05),
     Figure("lost message", "visits before a hole is requested", "visits", 5, _requested_at_visit),
+    Figure("kill", "retransmits of the token by a node", "", 3, _repeats),
     Figure("kill", "between retransmits of the token", "ms", 869, _repeats_ms),
     Figure(
         "kill",
@@ -222,6 +229,8 @@ FIGURES = (
     ),
     Figure("kill", "kill to ring of two", "s", 7.79, lambda: _rings("kill", 6)[0][0] - _KILL_S),
     Figure("kill", "step of the ring sequence", "", 4, _ring_step),
+    Figure("kill, restart, leave", "log lines in their order, three nodes", "", _KILL_LINES[0], _KILL_LINES[1], 1e-9),
+    Figure("partition, heal", "log lines in their order, three nodes", "", _CUT_LINES[0], _CUT_LINES[1], 1e-9),
     Figure("restart", "start to ring of three", "ms", 170, lambda: (_rings("kill", 30)[-1][0] - 30) * 1e3, 0,
            "mostly the time a real daemon needs to load"),
     Figure(
@@ -236,6 +245,8 @@ FIGURES = (
     Figure("50 ms delay", "rotation", "ms", 150, lambda: _gap_ms(_visits("50 ms delay", 1, 8)[:20])),
     Figure("50 ms delay", "file written and renamed", "ms", 454, _write_ms, STATISTICAL),
     Figure("stop 3.5 s", "new rings", "", 0, lambda: len(_rings("stop 3.5 s", 5))),
+    Figure("stop 4 s", "SIGCONT to the same ring again", "ms", 1.3, lambda: _woken_ms("stop 4 s", 4, 3), 0,
+           "the speed of the machine; no timer is waited for"),
     Figure("stop 5 s", "SIGCONT to the same ring again", "ms", 1.3, lambda: _woken_ms("stop 5 s", 5, 3), 0,
            "the speed of the machine; no timer is waited for"),
     Figure("stop 10 s", "stop to the ring without the node", "s", 8.0, lambda: _rings("stop 10 s", 5)[0][0] - _STOP_S),
@@ -244,14 +255,63 @@ FIGURES = (
     Figure("stop 6 s, 5 nodes", "SIGCONT to the same five again", "ms", 0,
            lambda: _woken_ms("stop 6 s, 5 nodes", 6, 5), 0,
            "below the resolution of the recording"),
-    Figure("loss 20 %", "memberships lost in 50 s", "", 1, lambda: _lost("loss 20 %"), 0,
-           "chance: one real run of 50 s, with traffic"),
 )  # fmt: skip
+
+
+LOSS_SEEDS = range(1, 9)
+LOSS_WORDS = {
+    "latency_s": "CPG message sent to delivered at its sender, s",
+    "delivered_percent": "own messages delivered within the 10 s, %",
+    "write_s": "a file written and renamed, median, s",
+    "stalls": "waits for a lost token in the 10 s",
+    "visits": "token visits of a node in the 10 s",
+    "memberships": "memberships until the files are written",
+}
+LOSS_REAL = {  # measured.md §2 and the recording f-loss, mean of three nodes
+    2: Run(0.935, 97.0, 0.847, 10, 231, 0),
+    5: Run(0.590, 95.0, 1.755, 11, 85, 0),
+    20: Run(2.88, 42.1, 12.1, 9, 23, 1),
+}
+LOSS_TEXT = """
+## Lossy networks
+
+The lab's own load on three nodes (`tests/sim/lossy.py`), datagrams lost at random. A run of 10 s is eleven waits for a
+lost token, 869 ms each, and little else; what differs between two runs is chance. So the real run is put among eight
+simulated ones: *agrees* within 15 % of their mean, *as single runs differ* between the lowest and the highest.
+
+What to expect can be told without any simulation. A retransmitted token that arrives, with probability 1 - p, makes
+1/p hops until it is lost again: (1 - p)/p hops per wait, in 11.5 waits 188, 73 and 15 visits per node with 2, 5 and
+20 % (real 231, 85, 23), with a standard deviation of about 56, 22 and 5. The simulation must meet these; the real run
+lies 0.8, 0.5 and 1.6 deviations above them. A round of messages is late by a whole wait if one of its 44 packets is
+lost on the way to a node (59 % with 2 %) and the token too before the hole is served, 16 hops later (28 %): one round in
+six. The real run with 2 % had four such rounds of eleven, which is rare, the one with 5 % had fewer than one expects.
+Another run of the same lab with 5 % had 0.8 to 1.1 s where this one had 0.59.
+
+| loss | figure | real | simulated, mean of 8 | lowest | highest | |
+|---:|---|---:|---:|---:|---:|---|
+"""
 
 
 def agrees(figure: Figure, ours: float) -> bool:
     """Within the figure's tolerance, or not compared."""
     return not figure.tolerance or abs(ours - figure.real) <= figure.tolerance * max(abs(figure.real), 1e-9)
+
+
+def loss_table() -> str:
+    """The comparison of lossy runs as Markdown: half a minute of computing."""
+    lines = []
+    for percent, real in LOSS_REAL.items():
+        runs = [lossy(percent, seed) for seed in LOSS_SEEDS]
+        for field, words in LOSS_WORDS.items():
+            ours = [getattr(one, field) for one in runs]
+            mean, low, high, wanted = statistics.mean(ours), min(ours), max(ours), getattr(real, field)
+            verdict = "outside, see above"
+            if abs(mean - wanted) <= STATISTICAL * abs(wanted):
+                verdict = "agrees"
+            elif low <= wanted <= high:
+                verdict = "as single runs differ"
+            lines.append(f"| {percent} % | {words} | {wanted:g} | {mean:.3g} | {low:.3g} | {high:.3g} | {verdict} |")
+    return LOSS_TEXT + "\n".join(lines) + "\n"
 
 
 def table() -> str:
@@ -274,4 +334,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    TABLE.write_text(table(), encoding="utf-8")
+    TABLE.write_text(table() + loss_table(), encoding="utf-8")

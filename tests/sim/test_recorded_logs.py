@@ -100,6 +100,14 @@ def simulated(story: str, node: str) -> list[str]:
     ]
 
 
+def compared(story: str, node: str) -> tuple[list[str], list[str]]:
+    """The recorded lines that are compared, and the simulated ones from the first of them on."""
+    recorded = (DATA / f"{story}-{node}.log").read_text(encoding="utf-8").splitlines()
+    wanted = [line for line in map(normal, recorded) if line is not None]
+    ours = [line for line in map(normal, simulated(story, node)) if line is not None]
+    return wanted, ours[ours.index(wanted[0]) :]
+
+
 @pytest.mark.parametrize(
     ("story", "node"),
     [
@@ -112,11 +120,8 @@ def simulated(story: str, node: str) -> list[str]:
     ],
 )
 def test_line_for_line(story: str, node: str) -> None:
-    recorded = (DATA / f"{story}-{node}.log").read_text(encoding="utf-8").splitlines()
-    wanted = [line for line in map(normal, recorded) if line is not None]
-    ours = [line for line in map(normal, simulated(story, node)) if line is not None]
+    wanted, ours = compared(story, node)
     assert len(wanted) >= 29
-    ours = ours[ours.index(wanted[0]) :]
     if any("shut down" in line for line in wanted):
         assert ours == wanted
     else:  # the recording goes on with the others' shutdown

@@ -37,7 +37,7 @@ def test_corrected_ring_breaks_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "limit"), [(18, 100), pytest.param(29, 3000, marks=[pytest.mark.skipif(not DEEP, reason="deep search")])]
+    ("number", "limit"), [(18, 60), pytest.param(29, 3000, marks=[pytest.mark.skipif(not DEEP, reason="deep search")])]
 )
 def test_the_search_finds_the_known_failures_by_itself(number: int, limit: int) -> None:
     class FoundError(Exception):

@@ -106,6 +106,7 @@ MUTANTS = (
     Mutant("other rings are not looked for", membership.merge_detect_timer, "node.multicast(", "id("),
     Mutant("token loss is shrugged off", membership.token_lost_operational, "enter_gather(", "id or ("),
     Mutant("the first token is never sent", table._recovery_commit_token, "token.send_initial(node)", "pass"),
+    Mutant("every message counts as safe", ordering.deliver, "slot.mcast.guarantee == SAFE and _must_wait", "lt(node.safe_up_to, seq) and bool"),
     # totempg
     Mutant("fragments do not continue", pg.Packer._emit, "self._continuation = fragmented", "self._continuation = 0"),
     Mutant("the beginning of a fragmented message is lost", pg.Reassembler.receive, "assembly.data + complete[0]", "complete[0]"),
