@@ -283,9 +283,9 @@ What to expect can be told without any simulation. A retransmitted token that ar
 1/p hops until it is lost again: (1 - p)/p hops per wait, in 11.5 waits 188, 73 and 15 visits per node with 2, 5 and
 20 % (real 231, 85, 23), with a standard deviation of about 56, 22 and 5. The simulation must meet these; the real run
 lies 0.8, 0.5 and 1.6 deviations above them. A round of messages is late by a whole wait if one of its 44 packets is
-lost on the way to a node (59 % with 2 %) and the token too before the hole is served, 16 hops later (28 %): one round in
-six. The real run with 2 % had four such rounds of eleven, which is rare, the one with 5 % had fewer than one expects.
-Another run of the same lab with 5 % had 0.8 to 1.1 s where this one had 0.59.
+lost on the way to a node (59 % with 2 %) and the token too before the hole is served, 16 hops later (28 %): one round
+in six. The real run with 2 % had four such rounds of eleven, which is rare, the one with 5 % fewer than one expects;
+another run of the same lab with 5 % had 0.8 to 1.1 s where this one had 0.59.
 
 | loss | figure | real | simulated, mean of 8 | lowest | highest | |
 |---:|---|---:|---:|---:|---:|---|

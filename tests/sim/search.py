@@ -316,9 +316,13 @@ class Tally:
 
     def add(self, scenario: Scenario) -> None:
         """Run one case and count it; a failing one is printed and, with ``keep``, written to that folder."""
-        world = run_case(scenario)
-        violations = check(world.timeline, end_ns=world.now_ns)
         self.examples += 1
+        try:
+            world = run_case(scenario)
+        except Exception as error:
+            self._found("crash", f"# {error!r}\n{dump_scenario(scenario)}", repr(error), scenario.seed)
+            return
+        violations = check(world.timeline, end_ns=world.now_ns)
         if self.examples % 10 == 0:
             gc.collect()  # a world refers to itself, and a timeline is large
         self.events += world.events
@@ -326,12 +330,15 @@ class Tally:
         self.actions.update(type(action).__name__ for action in scenario.interventions)
         self.known.update({violation.invariant for violation in violations})
         if bad := violations if scenario.quirks == CORRECTED else unexpected(violations):
-            self.failing += 1
-            text = report(scenario, bad)
-            print(text if self._keep is None else f"\n{bad[0]}", flush=True)
-            if self._keep is not None:
-                numbers = "-".join(str(number) for number in sorted({violation.invariant for violation in bad}))
-                (self._keep / f"case-{numbers}-{scenario.seed}-{self.examples}.toml").write_text(text, encoding="utf-8")
+            numbers = "-".join(str(number) for number in sorted({violation.invariant for violation in bad}))
+            self._found(numbers, report(scenario, bad), str(bad[0]), scenario.seed)
+
+    def _found(self, kind: str, text: str, first: str, random_seed: int) -> None:
+        self.failing += 1
+        print(text if self._keep is None else f"\n{first}", flush=True)
+        if self._keep is not None:
+            name = f"case-{kind}-{random_seed}-{self.examples}.toml"
+            (self._keep / name).write_text(text, encoding="utf-8")
 
     def __str__(self) -> str:
         known = ", ".join(f"{number}: {count}" for number, count in sorted(self.known.items()))
