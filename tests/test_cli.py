@@ -164,3 +164,30 @@ def test_bad_input_gets_one_line_and_exit_code_2(files: Path, arguments: list[ob
     assert done.stderr.count("\n") == 1, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_resume_needs_a_session_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOTEMVIZ_STATE_DIR", str(tmp_path))
+    for arguments, says in [
+        (("--resume",), f"totemviz: {tmp_path}/last-session.toml: there is no last session yet; leaving the cockpit"),
+        (("--resume", "disk"), "totemviz: --resume opens the cockpit; leave out disk"),
+        (("run", "a.toml", "--resume"), "totemviz: --resume opens the last session; leave out a.toml"),
+    ]:
+        done = totemviz(*arguments)
+        assert (done.returncode, done.stderr.startswith(says)) == (2, True), done.stderr
+
+
+def test_config_shows_what_is_in_force_and_writes_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOTEMVIZ_CONFIG", str(tmp_path / "c.toml"))
+    monkeypatch.setenv("TOTEMVIZ_SPEED", "0.5")
+    done = totemviz("config", "--init")
+    assert done.returncode == 0
+    assert "speed      0.5" in done.stdout
+    assert "stage.next" in done.stdout
+    assert totemviz("config", "--init").stderr.endswith("exists already; edit it, or move it away\n")
+    (tmp_path / "c.toml").write_text("[keys]\nplay = 'q'\n")
+    done = totemviz("config")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == f"totemviz: {tmp_path}/c.toml:2: 'q' is already the key of 'quit'; give that another key too\n"
+    )

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.tui.conftest import cockpit_at
-from totemviz.sim.folders import state_folder
-from totemviz.tui.app import Cockpit
+from totemviz.sim.folders import last_session_file, state_folder
+from totemviz.sim.interventions import Write
+from totemviz.sim.scenario import Scenario, cluster_conf, load_scenario
+from totemviz.sim.session import Simulation
+from totemviz.sim.sharing import restore
+from totemviz.trace.cursor import Step
+from totemviz.tui.app import Cockpit, run_cockpit
 from totemviz.tui.maximised import ALONE, ONE
 from totemviz.tui.settings import Settings, SettingsError
 from totemviz.tui.tour import LIT, STOPS, Tour
@@ -143,3 +150,20 @@ async def test_help_begins_with_the_focused_panel():
         await pilot.press("question_mark")
         await pilot.pause()
         assert "where the token is" in str(app.screen.query_one("#about").render())
+
+
+def test_leaving_keeps_the_session_and_resume_opens_it(monkeypatch):
+    scenario = Scenario(seed=3)
+    session = Simulation(scenario, cluster_conf(scenario, "test", Path()))
+    session.warm_up()
+
+    def played(app, *_, **__):
+        app.session.intervene(Write(node=2))
+        app.session.back(Step.HOP)
+
+    monkeypatch.setattr(Cockpit, "run", played)
+    run_cockpit(session)
+    again = restore(*load_scenario(last_session_file()))
+    assert again.cursor.position == session.cursor.position
+    kept = len(session.timeline)  # what else happens at the same moment may have happened in the one made again
+    assert [again.timeline[index] for index in range(kept)] == [session.timeline[index] for index in range(kept)]

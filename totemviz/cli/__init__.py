@@ -23,14 +23,17 @@ from totemviz.cli.shadow import shadow
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="totemviz")
+@click.option("--resume", is_flag=True, help="Go on where the cockpit was last left.")
 @click.pass_context
-def cli(context: click.Context) -> None:
+def cli(context: click.Context, resume: bool) -> None:
     """Step through a real Proxmox VE cluster, token by token.
 
     Without a command: the cockpit with a built-in cluster of three nodes. Press ? in it.
     """
     if context.invoked_subcommand is None:
-        context.invoke(run)
+        context.invoke(run, resume=resume)
+    elif resume:
+        raise BadInput(f"--resume opens the cockpit; leave out {context.invoked_subcommand}")
 
 
 for command in (run, conf, replay, shadow, disk, lesson, config):

@@ -24,6 +24,7 @@ PROGRESS_SLICES = 200
 
 @click.command()
 @click.argument("scenario_file", metavar="[SCENARIO.toml | SHARE STRING]", required=False)
+@click.option("--resume", is_flag=True, help="Go on where the cockpit was last left, with all branches.")
 @click.option("--conf", metavar="FILE", help="Run the cluster of this corosync.conf.")
 @click.option("--host-model", type=click.Choice(["article", "measured"]), help="How a node's processes share threads.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all random streams.")
@@ -65,6 +66,7 @@ PROGRESS_SLICES = 200
 )
 def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     scenario_file: str | None = None,
+    resume: bool = False,
     conf: str | None = None,
     host_model: str | None = None,
     seed: int | None = None,
@@ -85,6 +87,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Run a cluster: in the cockpit, or with --headless to its end."""
     with readable_errors():
+        if resume:
+            scenario_file = _last_session(scenario_file)
         scenario, cluster = _scenario(scenario_file, conf, host_model, seed)
         if not headless:
             given: dict[str, Any] = {
@@ -112,6 +116,17 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         files = (out, logs, debug, exports, shown)
         questions = (condition(until, cluster), why)
         _run_headless(scenario, cluster, for_ns, files, as_json, (transcript, kinds, nodes), questions, check)
+
+
+def _last_session(scenario_file: str | None) -> str:
+    from totemviz.sim.folders import last_session_file
+
+    if scenario_file is not None:
+        raise BadInput(f"--resume opens the last session; leave out {scenario_file}, or leave out --resume")
+    path = last_session_file()
+    if not path.exists():
+        raise BadInput(f"{path}: there is no last session yet; leaving the cockpit keeps one")
+    return str(path)
 
 
 def _scenario(

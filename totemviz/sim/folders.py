@@ -20,6 +20,11 @@ def state_folder() -> Path:
     return Path(platformdirs.user_data_dir(APPLICATION, appauthor=False))
 
 
+def last_session_file() -> Path:
+    """The session as it was when the cockpit was last left."""
+    return state_folder() / "last-session.toml"
+
+
 def settings_file() -> Path:
     """What the user sets. ``TOTEMVIZ_CONFIG`` names another file."""
     if file := os.environ.get("TOTEMVIZ_CONFIG"):

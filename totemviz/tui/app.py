@@ -18,7 +18,10 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from totemviz.sim.session import Session
+from totemviz.sim.folders import last_session_file, write_whole
+from totemviz.sim.scenario import dump_scenario
+from totemviz.sim.session import Session, Simulation
+from totemviz.sim.sharing import saved_session
 from totemviz.tui.changing import Changing
 from totemviz.tui.code import CodePanel
 from totemviz.tui.commands import fault_commands
@@ -250,10 +253,16 @@ def framed(panel: Panel) -> Panel:
 
 
 def run_cockpit(session: Session, lesson: Widget | None = None) -> None:
-    """Open the cockpit on a session and stay until the user leaves. Raises SettingsError."""
+    """Open the cockpit on a session and stay until the user leaves; a simulation is kept for ``--resume``.
+
+    Raises SettingsError; OSError if the session cannot be kept.
+    """
     if session.cursor.position < 0 and not session.can_intervene:
         session.cursor.move_to(0)
     app = Cockpit(session, lesson, load_settings())
-    if session.can_intervene and lesson is None:
+    free_play = isinstance(session, Simulation) and lesson is None
+    if free_play:
         app.call_later(app.offer_tour)
     app.run()
+    if free_play and isinstance(app.session, Simulation):
+        write_whole(last_session_file(), dump_scenario(saved_session(app.session)))
