@@ -124,6 +124,7 @@ class Dcdb:
         self, sender: ProcessId, message: NormalMessage, operation: DcdbType, path: str | None, outcome: Outcome
     ) -> int:
         """First memory, then the database; memory is not taken back if that fails."""
+        change = outcome.change
         self._process.emit(
             ChangeApplied(
                 sender.nodeid,
@@ -133,6 +134,8 @@ class Dcdb:
                 path or "",
                 outcome.result,
                 self.memdb.version,
+                change.entry if change else None,
+                (change.deleted_inode if change else None) or 0,
             )
         )
         return self.store(outcome)
@@ -284,7 +287,7 @@ class Dcdb:
             self._process.critical(domain, str(error))
             raise LeaveGroupError from error
         self.locks.rebuild(self.memdb, self._process.wall_s)
-        self._process.emit(ChangeCommitted(self.memdb.version))
+        self._process.emit(ChangeCommitted(self.memdb.version, tuple(self.memdb.entries.values())))
         copy_to_host(self._process, self.memdb, self._host_conf)
 
     def cleanup(self) -> None:

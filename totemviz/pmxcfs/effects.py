@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from totemviz.pmxcfs.index import Entry
 from totemviz.totem.effects import CancelTimer, Log, SetTimer
 
 
@@ -86,6 +87,7 @@ class ChangeApplied(msgspec.Struct, frozen=True, gc=False, tag="change_applied")
 
     (``nodeid``, ``pid``, ``count``) is the message's identity; ``result`` 0 or more on success, else negative errno;
     ``version`` the tree's version afterwards.
+    ``entry`` is the file or directory as it is now, ``gone`` the inode that is no more (0: none).
     """
 
     nodeid: int
@@ -95,19 +97,26 @@ class ChangeApplied(msgspec.Struct, frozen=True, gc=False, tag="change_applied")
     path: str
     result: int
     version: int
+    entry: Entry | None = None
+    gone: int = 0
 
 
 class ChangeCommitted(msgspec.Struct, frozen=True, gc=False, tag="change_committed"):
-    """SQLite's COMMIT for tree version ``version`` returned."""
+    """SQLite's COMMIT for tree version ``version`` returned. ``rows``: the whole tree, if it took the leader's."""
 
     version: int
+    rows: tuple[Entry, ...] = ()
 
 
 class TreeLoaded(msgspec.Struct, frozen=True, gc=False, tag="tree_loaded"):
-    """A starting pmxcfs read its tree from config.db; ``version`` is the tree's, ``entries`` counts the root too."""
+    """A starting pmxcfs read its tree from config.db.
+
+    ``version`` is the tree's, ``entries`` counts the root too, ``rows`` are all of them.
+    """
 
     version: int
     entries: int
+    rows: tuple[Entry, ...] = ()
 
 
 class DfsmModeChanged(msgspec.Struct, frozen=True, gc=False, tag="dfsm_mode_changed"):

@@ -157,7 +157,7 @@ class Pmxcfs:
         first_start_ns = now_ns + FIRST_START_NS + self._choose_mode(memdb)
         self._assemble(memdb, first_start_ns)
         self._running = True
-        process.emit(TreeLoaded(self.version, len(memdb.entries)))
+        process.emit(TreeLoaded(self.version, len(memdb.entries), tuple(memdb.entries.values())))
         if not self.local:
             process.emit(DfsmModeChanged(DCDB_DOMAIN, self.dcdb.mode.name))
             process.emit(DfsmModeChanged(STATUS_DOMAIN, self.status.mode.name))

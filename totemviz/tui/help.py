@@ -63,6 +63,8 @@ ABOUT = {
     "page-bytes": "The datagram of the event, byte by byte, with the names of its fields.",
     "page-code": _CODE,
     "page-why": "The causes of the event at the cursor, the first cause at the bottom.",
+    "page-files": "/etc/pve of the chosen node as its pmxcfs has it, compared with another node: ≠ differs, + only "
+    "here, − only there; on the right what the entry holds or how it differs.",
     "page-node": "Everything about the chosen node.",
 }
 """What each panel is about, by its id: said first on the help page when that panel has the focus."""

@@ -11,6 +11,7 @@ from textual.widgets import ContentSwitcher, Input
 from totemviz.tui.bytes import BytesPanel
 from totemviz.tui.code import CodePanel
 from totemviz.tui.eventlist import EventList
+from totemviz.tui.files import FilesPanel
 from totemviz.tui.inspector import Inspector
 from totemviz.tui.log import LogList
 from totemviz.tui.moment import Moment
@@ -26,6 +27,7 @@ PAGES: dict[str, type[Panel]] = {
     "bytes": BytesPanel,
     "code": CodePanel,
     "why": WhyPanel,
+    "files": FilesPanel,
     "node": Inspector,
 }
 FIRST = "space-time"
