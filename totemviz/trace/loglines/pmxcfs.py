@@ -83,6 +83,9 @@ LINES: tuple[tuple[str, str, str], ...] = (
         "quorum.c: service_quorum_initialize; confdb.c: service_cmap_initialize; dfsm.c: dfsm_initialize",
         "Corosync does not run, or does not take clients yet. pmxcfs tries again every few seconds.",
     ),
+    ("cmap_get {} failed {}", "confdb.c: cmap_read_config", "corosync.conf lacks this key, so pmxcfs goes without."),
+    ("cmap_{} failed: {}", "confdb.c: service_cmap_initialize", "Corosync's configuration could not be followed."),
+    ("quorum_{} failed: {}", "quorum.c: service_quorum_initialize", "Corosync's quorum could not be followed."),
     ("cmap_dispatch failed: {}", "confdb.c: service_cmap_dispatch", "Corosync is gone."),
     (
         "cmap_get totem.config_version failed CS_ERR_NOT_EXIST",
