@@ -200,7 +200,7 @@ def test_order_of_one_write(tmp_path):
         got[5],
         ChangeApplied(1, 4242, 1, "create", "nodes/pve1/x", -2, 1),
         FuseReply(call_id, -2),
-        ChangeApplied(1, 4242, 2, "mkdir", "nodes", 0, 2),
+        ChangeApplied(1, 4242, 2, "mkdir", "nodes", 0, 2, machine.memdb.lookup("nodes")),
         DiskIo("write", "config.db-wal", 0, 4096),
         ChangeCommitted(2),
         FuseReply(call_id + 1, 0),
@@ -214,7 +214,8 @@ def test_all_members_apply_and_only_the_writer_is_answered(tmp_path):
     assert bus.result(2, "create", "f") == 0
     for nodeid in (1, 2, 3):
         applied = [o for o in bus.hosts[nodeid].outputs if isinstance(o, ChangeApplied)]
-        assert applied == [ChangeApplied(2, 2001, 1, "create", "f", 0, 2)]
+        made = bus.hosts[nodeid].machine.memdb.lookup("f")
+        assert applied == [ChangeApplied(2, 2001, 1, "create", "f", 0, 2, made)]
         assert len(bus.hosts[nodeid].results) == (nodeid == 2)
 
 

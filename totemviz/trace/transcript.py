@@ -10,12 +10,15 @@ from typing import Any
 
 import msgspec
 
+from totemviz.pmxcfs.effects import ChangeApplied, ChangeCommitted, TreeLoaded
 from totemviz.totem.effects import Log, RingId
 from totemviz.totem.wire import Mcast, WireError, decode
 from totemviz.trace.events import DatagramSent, Event, RunStarted, kind_of
 from totemviz.trace.timeline import Timeline
 
 BYTES_SHOWN = 16
+LEFT_OUT = {(ChangeApplied, "entry"), (ChangeApplied, "gone"), (ChangeCommitted, "rows"), (TreeLoaded, "rows")}
+"""What files hold is no matter of a line."""
 
 
 def transcript(
@@ -45,7 +48,8 @@ def _details(event: Event) -> str:
         return f"[{body.subsystem:<6}] {body.level:<7} {body.text}"
     if isinstance(body, DatagramSent):
         return f"to {body.target or 'all'}: {datagram_text(body.data)}"
-    return "  ".join(f"{field} {_value(getattr(body, field))}" for field in body.__struct_fields__)
+    fields = (field for field in body.__struct_fields__ if (type(body), field) not in LEFT_OUT)
+    return "  ".join(f"{field} {_value(getattr(body, field))}" for field in fields)
 
 
 def datagram_text(data: bytes) -> str:
