@@ -218,3 +218,15 @@ def test_a_stop_holds_a_far_step_and_a_violation_holds_a_run() -> None:
     assert session.forward(Step.MEMBERSHIP)
     assert session.halt is None
     assert session.cursor.view.nodes[1].members == (1, 3) or session.cursor.view.nodes[3].members == (1, 3)
+
+
+def test_the_first_thing_done_after_the_start_opens_no_branch() -> None:
+    scenario = Scenario()
+    session = Simulation(scenario, cluster_conf(scenario, "test", Path()))
+    session.warm_up()
+    session.intervene(Write(node=1))
+    assert [branch.name for branch in session.family.branches] == ["main"]
+    session.advance(SECOND)
+    session.back(Step.ROTATION)
+    session.intervene(Write(node=2))
+    assert len(session.family.branches) == 2

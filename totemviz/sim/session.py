@@ -130,11 +130,19 @@ class Simulation(Session):
 
     def __init__(self, scenario: Scenario, conf: CorosyncConf) -> None:
         self.conf = conf
-        self.family = Family(Branch("main", conf, scenario))
-        super().__init__(self.family.current.timeline)
-        self.cursor = self.family.current.cursor
         self.watch = Watch()
         self._undone: list[tuple[Branch, int]] = []
+        self._begin(scenario)
+
+    def _begin(self, scenario: Scenario, position: int = -1) -> None:
+        """A family of one branch, whose world has gone as far as the event at ``position``."""
+        self.family = Family(Branch("main", self.conf, scenario))
+        world = self.family.current.world
+        while len(world.timeline) <= position and world.step():
+            pass
+        super().__init__(self.family.current.timeline)
+        self.cursor = self.family.current.cursor
+        self.cursor.move_to(position)
 
     @property
     def scenario(self) -> Scenario:
@@ -154,6 +162,8 @@ class Simulation(Session):
         self.world.run_until(max(0, limit_ns))
         self.cursor.move_to(len(self.timeline) - 1)
         self.back(Step.HOP)
+        # the world must not know more than the user has seen: else the first thing done would change a past
+        self._begin(self.scenario, self.cursor.position)
 
     # ----------------------------------------------------------------------------------------------------------- time
 
@@ -231,13 +241,15 @@ class Simulation(Session):
     def intervene(self, intervention: AnyIntervention) -> None:
         """Do something at the cursor; in the past this opens a branch named after it.
 
+        What happens at one moment cannot be parted: an earlier event of the present moment is no past.
+
         Raises ValueError, one line with the mend, if it cannot be done in this cluster.
         """
         programs = programs_of(done.intervention for done in self.world.done)
         problem = check_intervention(intervention, self.world.conf, programs)
         if problem is not None:
             raise ValueError(problem[1])
-        if not self.cursor.at_end:
+        if not self.cursor.at_end and self.world.now_ns > self.cursor.view.time_ns:
             self.branch_off(intervention.text)
         self._undone.clear()
         self.world.intervene(intervention)
