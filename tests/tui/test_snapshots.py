@@ -39,3 +39,21 @@ def test_dialogs_and_pages_at_80_columns(snap_compare, open_at, keys):
 def test_monochrome(snap_compare, open_at, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     assert snap_compare(open_at("late"), terminal_size=(120, 40))
+
+
+@pytest.mark.parametrize("page", ["1", "3", "4", "5", "8"])
+def test_pages_at_120_columns(snap_compare, open_at, page):
+    assert snap_compare(open_at("gather"), press=("n", page), terminal_size=(120, 40))
+
+
+def test_the_story_zoom(snap_compare, open_at):
+    assert snap_compare(open_at("end"), press=("1", "o"), terminal_size=(120, 40))
+
+
+def test_light(snap_compare, open_at):
+    assert snap_compare(open_at("gather"), press=("t",), terminal_size=(120, 40))
+
+
+def test_monochrome_at_80_columns(snap_compare, open_at, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(open_at("gather"), terminal_size=(80, 24))
