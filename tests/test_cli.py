@@ -49,6 +49,18 @@ def test_headless_run_prints_its_figures_as_json(tmp_path: Path) -> None:
     assert again["digest"] == figures["digest"]
 
 
+def test_a_file_of_etc_pve_is_printed_and_a_folder_listed() -> None:
+    shown = ["--show", "1", ".members", "--show", "2", "/etc/pve/local", "--show", "3", "priv"]
+    done = totemviz("run", "--headless", "--for", "5s", *shown)
+    assert (done.returncode, done.stderr) == (0, "")
+    members, _, listing = done.stdout.rpartition("}\n")
+    assert json.loads(members + "}")["cluster"]["quorate"] == 1
+    assert [line.split()[0] + " " + " ".join(line.split()[7:]) for line in listing.splitlines()] == [
+        "lrwxr-xr-x local -> nodes/pve2",
+        "drwx------ lock",
+    ]
+
+
 def test_a_proxmox_file_runs_with_its_nodes_and_timeouts(tmp_path: Path) -> None:
     out = tmp_path / "run.jsonl"
     done = totemviz("run", "--conf", CONF, "--headless", "--for", "30s", "--json", "--out", out)
@@ -127,6 +139,10 @@ def files(tmp_path: Path) -> Path:
         (["run", "--json"], "add --headless"),
         (["run", "--export-db", "1", "out.db"], "add --headless"),
         (["run", "--headless", "--export-db", "9", "out.db"], "the cluster has 1, 2, 3"),
+        (["run", "--show", "1", ".members"], "add --headless"),
+        (["run", "--headless", "--show", "9", ".members"], "the cluster has 1, 2, 3"),
+        (["run", "--headless", "--for", "3s", "--show", "1", "nothing"], "no such file in /etc/pve of node 1"),
+        (["run", "--headless", "--for", "1ms", "--show", "1", "/"], "pmxcfs does not run on node 1 at the end"),
         (["run", "--headless", "--export-db", "1"], "--export-db"),
         (["run", "--headless", "--for", "1ms", "--export-db", "1", "folder"], "folder"),
         (["run", "--host-model", "fast"], "article"),
