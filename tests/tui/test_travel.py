@@ -13,6 +13,7 @@ from totemviz.sim.threads import HostModel
 from totemviz.trace import events as ev
 from totemviz.tui.ask import Ask, Menu, Table
 from totemviz.tui.faults import FAULTS, FaultMenu
+from totemviz.tui.paint import LINK_BASE
 
 S = 1_000_000_000
 
@@ -39,6 +40,12 @@ async def opens(pilot, app, kind) -> None:
         await pilot.pause(0.02)
     assert isinstance(app.screen, kind)
     await pilot.pause()
+
+
+async def click(pilot, panel, hit, button: int = 1) -> None:
+    """Click the first cell of a part of a drawing."""
+    inner = panel.content_region.offset - panel.region.offset
+    await pilot.click(panel, offset=(inner.x + hit.x, inner.y + hit.y), button=button)
 
 
 async def type_line(pilot, app, text: str) -> None:
@@ -210,13 +217,35 @@ async def test_this_datagram_by_key_and_by_mouse():
         assert "Nothing is between two nodes" in app.notice
 
 
+async def test_the_token_in_flight_and_a_cut_link_are_clicked():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        panel = app._base.query_one("#ring")
+        for _ in range(60):
+            if app.session.cursor.view.token.how == "flying":
+                break
+            await press(pilot, "full_stop")
+        (hit,) = [hit for hit in panel.drawing.hits if hit.kind == "flight"]
+        await click(pilot, panel, hit)
+        await opens(pilot, app, FaultMenu)
+        await press(pilot, "c")
+        (cut,) = [pair for pair, link in app.session.world.network.links.items() if link.cut]
+        (hit,) = [hit for hit in panel.drawing.hits if hit.kind == "link"]
+        assert cut == divmod(hit.value, LINK_BASE)
+        await click(pilot, panel, hit)
+        await opens(pilot, app, FaultMenu)
+        await press(pilot, "h")
+        assert not any(link.cut for link in app.session.world.network.links.values())
+
+
 async def test_the_right_button_opens_the_menu_of_a_node():
     app = warm()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
         panel = app._base.query_one("#nodes")
         hit = next(hit for hit in panel.drawing.hits if hit.kind == "node" and hit.value == 2)
-        await pilot.click(panel, offset=(hit.x + 2, hit.y + 1), button=3)
+        await click(pilot, panel, hit, button=3)
         await pilot.pause()
         assert isinstance(app.screen, FaultMenu)
         assert app.screen.node == 2

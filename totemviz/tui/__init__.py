@@ -1,10 +1,12 @@
 """The cockpit: a terminal screen on which a cluster can be watched, stepped and disturbed.
 
 How it works, in the order a keypress takes. ``keys.py`` is the table of all keys; bindings, footer, help and palette
-are made from it. ``app.py`` turns a key into a move of the session's cursor, or into an intervention handed to the
-session. Then every panel is shown the same ``Moment`` (``moment.py``): the session, the clock on screen, the chosen
-node. The app decides nothing about protocols, and panels hold no state of the cluster: all they draw is read from the
-``ClusterView`` at the cursor, so a simulation, a lesson and a recording are one screen.
+are made from it. ``app.py`` and its base classes turn a key into a move of the session's cursor (``travel.py``: steps,
+jumps, playing, stops) or into an intervention handed to the session (``changing.py``: faults by menu, branches, undo,
+what if not, comparing, sharing; ``faults.py`` is the table of faults). Then every panel is shown the same ``Moment``
+(``moment.py``): the session, the clock on screen, the chosen node. The app decides nothing about protocols, and panels
+hold no state of the cluster: all they draw is read from the ``ClusterView`` at the cursor, so a simulation, a lesson
+and a recording are one screen.
 
 A panel is one file: ``ring``, ``strip`` (the ring in a line, for small terminals), ``stages``, ``writes``, ``nodes``,
 ``spacetime`` (over ``stretch``, which cuts a stretch of the run into instants, and ``lifelines``), ``eventlist``,

@@ -23,7 +23,7 @@ from totemviz.tui.ask import Ask, Menu, Table
 from totemviz.tui.dialogs import Dialog, WriteDialog
 from totemviz.tui.faults import FaultMenu, flight_faults, link_faults
 from totemviz.tui.marks import letter
-from totemviz.tui.paint import fit
+from totemviz.tui.paint import LINK_BASE, fit
 from totemviz.tui.panel import Panel
 from totemviz.tui.player import time_of
 from totemviz.tui.travel import Travel
@@ -350,10 +350,6 @@ class Changing(Travel):
             self.say(f"Saved; totemviz run {name.strip()} opens it again.")
 
         self.push_screen(Ask("save and share", hint, "session.toml", _check_name), save)
-
-
-LINK_BASE = 1 << 32
-"""A link is told to a menu as source × this + target: node ids have 32 bits."""
 
 
 def _check_name(text: str) -> str:

@@ -24,8 +24,15 @@ OPERATIONAL_MARK, GATHER_MARK, TOKEN_MARK, BLOCKED_MARK, DOWN_MARK = "○", "◌
 YES, PENDING, UNKNOWN_MARK = "✓", "·", "?"
 
 
+LINK_BASE = 1 << 32
+"""A link is told to a menu as source × this + target: node ids have 32 bits."""
+
+
 class Hit(NamedTuple):
-    """A clickable stretch of one line; ``kind`` names what ``value`` is (``node``, ``event``)."""
+    """A clickable stretch of one line; ``kind`` names what ``value`` is.
+
+    ``node`` (its id), ``event`` (its id), ``flight`` (the event that sent a datagram), ``link`` (see ``LINK_BASE``).
+    """
 
     x: int
     y: int

@@ -19,6 +19,7 @@ from totemviz.tui.paint import (
     DIM,
     FAINT,
     HEAD,
+    LINK_BASE,
     TOKEN,
     TOKEN_MARK,
     TROUBLE,
@@ -126,32 +127,35 @@ class RingPanel(Panel):
             for index, nodeid in enumerate(members):
                 if len(members) > 1:
                     circle.edge(nodeid, members[(index + 1) % len(members)], FAINT)
-        self._draw_cuts(circle, view)
-        hits: list[Hit] = []
-        self._draw_flight(circle, view)
+        hits = self._draw_cuts(circle, view)
+        hits += self._draw_flight(circle, view)
         for node in nodes:
             hits += self._draw_node(circle, moment, node)
         self._draw_caption(circle, moment)
         return Drawing([*canvas.lines(), clip([*_links(view)], width)], tuple(hits))
 
-    def _draw_cuts(self, circle: _Circle, view: ClusterView) -> None:
+    def _draw_cuts(self, circle: _Circle, view: ClusterView) -> list[Hit]:
+        hits: list[Hit] = []
         if len(view.cut_links) > CROSSES_MAX:
-            return  # the line below tells; so many crosses would hide the ring
+            return hits  # the line below tells; so many crosses would hide the ring
         for (source, target), link in view.cut_links.items():
             if link.cut and source in circle.angle and target in circle.angle:
                 (x1, y1), (x2, y2) = circle.at(circle.angle[source]), circle.at(circle.angle[target])
-                circle.canvas.text(int(x1 + x2) // 4, int(y1 + y2) // 8, "╳", TROUBLE)
+                column, row = int(x1 + x2) // 4, int(y1 + y2) // 8
+                circle.canvas.text(column, row, "╳", TROUBLE)
+                hits.append(Hit(column, row, 1, "link", source * LINK_BASE + target))
+        return hits
 
-    def _draw_flight(self, circle: _Circle, view: ClusterView) -> None:
+    def _draw_flight(self, circle: _Circle, view: ClusterView) -> list[Hit]:
         place = view.token
         if place.how not in ("flying", "lost") or place.target not in circle.angle or place.node not in circle.angle:
-            return
+            return []
         share = 0.5
         circle.edge(place.node, place.target, TOKEN, share)
         column, row = circle.cell(place.node, place.target, share)
         if place.how == "lost":
             circle.canvas.text(column, row, "✖", TROUBLE)
-            return
+            return []
         circle.canvas.text(column, row, TOKEN_MARK, TOKEN)
         x, y = circle.way(place.node, place.target, share)
         ahead_x, ahead_y = circle.way(place.node, place.target, share + 0.1)
@@ -160,6 +164,9 @@ class RingPanel(Panel):
         if ahead == (column, row):
             ahead = (column + (1 if ahead_x >= x else -1), row)
         circle.canvas.text(*ahead, arrow, TOKEN)
+        way = (place.node, place.target)
+        sent = [f.sent for f in view.flights.values() if f.kind == "orf_token" and (f.source, f.target) == way]
+        return [Hit(column, row, 1, "flight", event_id) for event_id in sent[-1:]]
 
     def _draw_node(self, circle: _Circle, moment: Moment, node: NodeView) -> list[Hit]:
         canvas, view = circle.canvas, moment.view
