@@ -102,6 +102,7 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.DuplicateDatagram: network_tools.duplicate_datagram,
     do.HoldDatagram: network_tools.hold_datagram,
     do.SetTimeout: _set_timeout,
+    do.AddNode: lambda world, action, event: world.add_node(action.profile, event),
     do.Cut: network_tools.cut,
     do.CutOneWay: network_tools.cut_one_way,
     do.Heal: network_tools.heal,

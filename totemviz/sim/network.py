@@ -61,12 +61,21 @@ class Network:
             for target in self._nodeids
             if source != target
         }
+        self._named_stream = streams
         self._streams = {pair: streams(f"network/{pair[0]}→{pair[1]}") for pair in self.links}
         self._held: dict[tuple[int, int], list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self.drop_tokens = 0
         self.drop_tokens_cause = -1
         self.drop_messages_to: int | None = None
         self.drop_messages_cause = -1
+
+    def add(self, nodeid: int, link: Link) -> None:
+        """One node more, with such a link from and to every other."""
+        for other in self._nodeids:
+            for pair in ((nodeid, other), (other, nodeid)):
+                self.links[pair] = msgspec.structs.replace(link)
+                self._streams[pair] = self._named_stream(f"network/{pair[0]}→{pair[1]}")
+        self._nodeids = (*self._nodeids, nodeid)
 
     def hold(self, source: int, target: int, action: Callable[..., None], args: tuple[Any, ...]) -> None:
         """Keep a copy until the next one on this link has been sent; it then arrives just after that."""

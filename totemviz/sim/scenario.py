@@ -60,12 +60,14 @@ from typing import Annotated, Any
 import msgspec
 
 from totemviz.corosync.conf import ConfError, CorosyncConf, dump, load, parse
+from totemviz.corosync.grammar import Entry, Section
 from totemviz.corosync.quirks import Quirks
 from totemviz.corosync.wire import GROUP_NAME_MAX
 from totemviz.pmxcfs.process import Quirks as PmxcfsQuirks
 from totemviz.sim import saved_profiles
 from totemviz.sim.device import LOAD_KINDS
 from totemviz.sim.interventions import (
+    AddNode,
     AnyIntervention,
     CpgFlood,
     CpgRead,
@@ -384,8 +386,8 @@ def check_intervention(
     known_processes = (COROSYNC, PMXCFS, *programs, *((HOST,) if isinstance(intervention, Pause) else ()))
     if process and process not in known_processes:
         return "process", f"unknown process {process!r}; use {' or '.join(known_processes)}"
-    if isinstance(intervention, SetTimeout):
-        return _timeout_problem(intervention, conf)
+    if isinstance(intervention, SetTimeout | AddNode):
+        return _reload_problem(intervention, conf)
     if isinstance(intervention, CpgRead | CpgFlood) and (wrong := _client_problem(intervention)):
         return wrong
     if isinstance(intervention, QuorumDevice | ExpectedVotes) and (wrong := _quorum_problem(intervention, conf)):
@@ -397,6 +399,22 @@ def check_intervention(
     percent = getattr(intervention, "percent", 0.0)
     if not 0 <= percent <= 100:
         return "percent", f"{percent:g} is not a percentage; use 0 to 100"
+    return None
+
+
+def _reload_problem(intervention: SetTimeout | AddNode, conf: CorosyncConf) -> tuple[str, str] | None:
+    if isinstance(intervention, AddNode):
+        return _new_node_problem(intervention, conf)
+    return _timeout_problem(intervention, conf)
+
+
+def _new_node_problem(intervention: AddNode, conf: CorosyncConf) -> tuple[str, str] | None:
+    if problem := _disk_problem(intervention.profile):
+        return "profile", problem
+    try:
+        with_node(conf)
+    except ConfError as error:
+        return "action", str(error).split(": ", 1)[-1]
     return None
 
 
@@ -413,6 +431,22 @@ def _timeout_problem(intervention: SetTimeout, conf: CorosyncConf) -> tuple[str,
 def with_key(conf: CorosyncConf, key: str, value: int) -> CorosyncConf:
     """The same cluster with another value of a key of the totem section. Raises ConfError if corosync refuses it."""
     changed = parse(f"{dump(conf)}\ntotem {{\n  {key}: {value}\n}}\n", conf.path)
+    totem = msgspec.structs.replace(changed.totem, quirks=conf.totem.quirks)
+    return msgspec.structs.replace(changed, totem=totem)
+
+
+def with_node(conf: CorosyncConf) -> CorosyncConf:
+    """The same cluster with one node more, named and numbered after the last. Raises ConfError if it takes no more."""
+    nodeid = max(node.nodeid for node in conf.nodes) + 1
+    entries = {"name": f"pve{nodeid}", "nodeid": str(nodeid), "quorum_votes": "1"}
+    entries |= {f"ring{link}_addr": f"10.77.{link}.{nodeid}" for link in conf.links}
+    node = Section("node", 0, tuple(Entry(key, value, 0) for key, value in entries.items()))
+    sections = tuple(
+        msgspec.structs.replace(section, sections=(*section.sections, node)) if section.name == "nodelist" else section
+        for section in conf.tree.sections
+    )
+    tree = msgspec.structs.replace(conf.tree, sections=sections)
+    changed = parse(dump(msgspec.structs.replace(conf, tree=tree)), conf.path)
     totem = msgspec.structs.replace(changed.totem, quirks=conf.totem.quirks)
     return msgspec.structs.replace(changed, totem=totem)
 

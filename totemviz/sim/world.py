@@ -23,7 +23,7 @@ from totemviz.sim.disk import Disk
 from totemviz.sim.doing import DO
 from totemviz.sim.host import Host, ring_id_file
 from totemviz.sim.network import Link, Loss, Network
-from totemviz.sim.scenario import Scenario
+from totemviz.sim.scenario import Scenario, with_node
 from totemviz.sim.scheduler import Planned, Scheduler
 from totemviz.sim.seed import CONFIG_DB, load_database, seed_database
 from totemviz.sim.units import MS, US, Duration
@@ -71,22 +71,26 @@ class World:
         self.clients: Clients = Clients(self)
         self.hosts: dict[int, Host] = {}
         spec = scenario.network
-        link = Link(int(spec.delay), int(spec.jitter), spec.loss_percent, spec.duplicate_percent)
-        self.network = Network(self._nodeids(), link, self.stream, self.scheduler.after, LOOPBACK_NS)
+        self._link = Link(int(spec.delay), int(spec.jitter), spec.loss_percent, spec.duplicate_percent)
+        self.network = Network(self._nodeids(), self._link, self.stream, self.scheduler.after, LOOPBACK_NS)
         infos = tuple(msgspec.structs.replace(info, disk=scenario.profile_of(info.nodeid)) for info in node_infos(conf))
         self.record(ev.WORLD, ev.NO_CAUSE, self._run_started(infos))
         given = scenario.start.database
-        database = load_database(Path(given)) if given else seed_database(conf, EPOCH_S)
-        ring_seq = scenario.start.ring_seq
+        self._database = load_database(Path(given)) if given else seed_database(conf, EPOCH_S)
         for info in infos:
-            files = {CONFIG_DB: database}
-            if ring_seq:
-                files[ring_id_file(info.nodeid)] = ring_seq.to_bytes(8, "little")
-            profile = saved_profiles.find(info.disk)
-            device = Device(profile, self.stream(f"disk-load/{info.nodeid}"))
-            disk = Disk(profile, self.stream(f"disk/{info.nodeid}"), files, device)
-            self.hosts[info.nodeid] = Host(self, info, scenario.host_model, disk)
+            self._set_up(info)
         self._schedule_start()
+
+    def _set_up(self, info: ev.NodeInfo) -> Host:
+        """A host that has never run."""
+        files = {CONFIG_DB: self._database}
+        if ring_seq := self.scenario.start.ring_seq:
+            files[ring_id_file(info.nodeid)] = ring_seq.to_bytes(8, "little")
+        profile = saved_profiles.find(info.disk)
+        device = Device(profile, self.stream(f"disk-load/{info.nodeid}"))
+        disk = Disk(profile, self.stream(f"disk/{info.nodeid}"), files, device)
+        host = self.hosts[info.nodeid] = Host(self, info, self.scenario.host_model, disk)
+        return host
 
     def _nodeids(self) -> Iterator[int]:
         return (node.nodeid for node in self.conf.nodes)
@@ -262,6 +266,15 @@ class World:
                 host.ring.instance.reconfigure(conf.totem)
         started = self._run_started(())
         self.record(ev.WORLD, cause, ev.TimeoutsChanged(started.timeouts_ms, started.limits))
+
+    def add_node(self, disk: str, cause: int) -> None:
+        """One node more: in every nodelist, on the wires, and started."""
+        conf = with_node(self.conf)
+        info = msgspec.structs.replace(node_infos(conf)[-1], disk=disk)
+        self.network.add(info.nodeid, self._link)
+        added = self.record(info.nodeid, cause, ev.NodeAdded(info))
+        self.reconfigure(conf, added)
+        self._set_up(info).boot(added)
 
     def scenario_until(self, position: int) -> Scenario:
         """The scenario with everything that was done up to an event, so that running it gives the same run."""

@@ -58,6 +58,12 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run_started"):
     limits: dict[str, int] = {}
 
 
+class NodeAdded(msgspec.Struct, frozen=True, tag="node_added"):
+    """One node more: from now on every nodelist names it."""
+
+    info: NodeInfo
+
+
 class TimeoutsChanged(msgspec.Struct, frozen=True, tag="timeouts_changed"):
     """All daemons read a changed corosync.conf: the values in effect from now on, as in ``RunStarted``."""
 
@@ -302,6 +308,7 @@ WorldBody: TypeAlias = (
     RunStarted
     | Intervened
     | TimeoutsChanged
+    | NodeAdded
     | DatagramSent
     | DatagramReceived
     | DatagramDropped

@@ -175,6 +175,11 @@ class ClusterView:
         for info in body.nodes:
             self.nodes[info.nodeid] = NodeView(info, body.timeouts_ms.get("token", 0), disk=info.disk)
 
+    def _node_added(self, event: Event, body: ev.NodeAdded) -> None:
+        if self.run is not None:
+            self.run = msgspec.structs.replace(self.run, nodes=(*self.run.nodes, body.info))
+        self.nodes[event.node] = NodeView(body.info, self._token_ms(), disk=body.info.disk)
+
     def _timeouts_changed(self, event: Event, body: ev.TimeoutsChanged) -> None:
         if self.run is not None:
             self.run = msgspec.structs.replace(self.run, timeouts_ms=body.timeouts_ms, limits=body.limits)
@@ -415,6 +420,7 @@ class ClusterView:
 _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     ev.RunStarted: ClusterView._run_started,
     ev.TimeoutsChanged: ClusterView._timeouts_changed,
+    ev.NodeAdded: ClusterView._node_added,
     totem.TokenReceived: ClusterView._token_received,
     totem.RetransmitChecked: ClusterView._retransmit_checked,
     totem.MessageOrdered: ClusterView._message_ordered,

@@ -424,6 +424,7 @@ def _configuration(body: totem.ConfigurationChange, node: str, view: ClusterView
 SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.RunStarted: _run_started,
     ev.Intervened: _intervened,
+    ev.NodeAdded: lambda body, node, view: f"the cluster gets a new node: {node}",
     ev.TimeoutsChanged: lambda body, node, view: (
         f"all nodes read corosync.conf again: token {body.timeouts_ms.get('token', 0)} ms, "
         f"consensus {body.timeouts_ms.get('consensus', 0)} ms"

@@ -183,6 +183,7 @@ FAULTS = (
         "how long on their way?",
         "2ms",
     ),
+    Fault("n", "add a node", lambda node, text: do.AddNode()),
     Fault(
         "w",
         "change a timeout of all nodes, as a reload of corosync.conf",

@@ -31,7 +31,7 @@ from totemviz.sim.interventions.guests import (
     SetStatus,
     WriteClusterLog,
 )
-from totemviz.sim.interventions.hosts import Kill, Leave, Pause, PowerCut, Restart, SetTimeout
+from totemviz.sim.interventions.hosts import AddNode, Kill, Leave, Pause, PowerCut, Restart, SetTimeout
 from totemviz.sim.interventions.links import Cut, CutOneWay, Delay, Duplicate, Heal, Loss
 from totemviz.sim.interventions.quorum import ExpectedVotes, QuorumDevice
 
@@ -56,6 +56,7 @@ AnyIntervention: TypeAlias = (
     | Restart
     | Leave
     | SetTimeout
+    | AddNode
     | Pause
     | CpgRead
     | CpgFlood
@@ -76,6 +77,7 @@ AnyIntervention: TypeAlias = (
 )
 
 __all__ = [
+    "AddNode",
     "AnyIntervention",
     "CpgFlood",
     "CpgRead",

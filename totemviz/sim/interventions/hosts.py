@@ -48,6 +48,19 @@ class Restart(Intervention, frozen=True, kw_only=True, tag="restart"):
         return f"start node {self.node} again" + (" with pmxcfs in local mode" if self.local else "")
 
 
+class AddNode(Intervention, frozen=True, kw_only=True, tag="add_node"):
+    """A new node joins the cluster (``pvecm add``): every nodelist names it, its daemons start.
+
+    It gets the next free node id, the disk ``profile``, and the tree that all nodes began with.
+    """
+
+    profile: str = "nvme"
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"add a node on a disk of kind {self.profile}"
+
+
 class SetTimeout(Intervention, frozen=True, kw_only=True, tag="set_timeout"):
     """Change a key of the totem section on all nodes, as an edited corosync.conf and its reload do.
 

@@ -140,6 +140,7 @@ class Facts:
             ev.ProcessResumed: self._process_resumed,
             ev.Intervened: self._intervened,
             ev.TimeoutsChanged: self._timeouts_changed,
+            ev.NodeAdded: self._node_added,
             ev.LinkChanged: self._link_changed,
             ev.DatagramDropped: self._datagram_dropped,
             ev.DatagramSent: self._datagram_sent,
@@ -229,6 +230,9 @@ class Facts:
             self.blocked.discard(event.node)
             self.resumed_ns[event.node] = event.time_ns
             self._disturbed(event)
+
+    def _node_added(self, event: Event, body: ev.NodeAdded) -> None:
+        self.nodeids = (*self.nodeids, event.node)
 
     def _timeouts_changed(self, event: Event, body: ev.TimeoutsChanged) -> None:
         """Timers that run keep their times, so the longer of both values bounds what follows."""
