@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from totemviz.totem import membership, ordering, pg, recovery, table, token
+from totemviz.totem import membership, ordering, pg, recovery, ring, table, token
 from totemviz.totem.instance import Instance
 from totemviz.totem.queues import SortQueue
 
@@ -107,6 +107,11 @@ MUTANTS = (
     Mutant("token loss is shrugged off", membership.token_lost_operational, "enter_gather(", "id or ("),
     Mutant("the first token is never sent", table._recovery_commit_token, "token.send_initial(node)", "pass"),
     Mutant("every message counts as safe", ordering.deliver, "slot.mcast.guarantee == SAFE and _must_wait", "lt(node.safe_up_to, seq) and bool"),
+    Mutant("the wrong node is expelled", token._update_aru, "give_up_on(node, [token.aru_addr])", "give_up_on(node, [node.new_members[0]])"),
+    Mutant("a starting node takes no new number", ring._startup, "1 if node.config.quirks.ring_seq_one_on_at_start else 0", "0"),
+    Mutant("a commit token of an older ring is accepted", membership.commit_token_in_gather, "token.ring_id.seq > node.ring_id.seq and ", ""),
+    Mutant("stale joins of ring mates count", membership.join_operational, "and not stale", ""),
+    Mutant("those given up on are listened to", membership.process_join, "or sender in my_failed", ""),
     # totempg
     Mutant("fragments do not continue", pg.Packer._emit, "self._continuation = fragmented", "self._continuation = 0"),
     Mutant("the beginning of a fragmented message is lost", pg.Reassembler.receive, "assembly.data + complete[0]", "complete[0]"),

@@ -11,7 +11,7 @@ from tests.totem.cluster import MS, Cluster, Hook, config
 from totemviz.totem.config import Quirks, TotemConfig, Transport
 from totemviz.totem.effects import RingId, StateEntered, TokenReceived
 from totemviz.totem.states import State
-from totemviz.totem.wire import EMPTY_ENTRY, ORDINARY, CommitToken, Mcast, Message, Token
+from totemviz.totem.wire import EMPTY_ENTRY, ORDINARY, CommitToken, Join, Mcast, Message, Token
 
 EVENTS_MAX = 150_000
 CPG_MCAST = (2 << 16 | 3).to_bytes(4, "little")
@@ -279,7 +279,10 @@ def unreachable_message() -> None:
         )
     )
     story.write(1, b"lost on node 2")
-    story.until(lambda: any(e.body.reason == 6 for e in story.timeline if type(e.body) is StateEntered), 6000 * MS)
+    entered = lambda: [e for e in story.timeline if type(e.body) is StateEntered and e.body.reason == 6]  # noqa: E731
+    story.until(lambda: bool(entered()), 6000 * MS)
+    if (entered()[0].node, entered()[0].body.failed) != (2, (2,)):
+        raise BrokenError("somebody else is given up on")
     story.hooks.clear()
     story.run(story_settle(story))
     story.judge(everywhere=False)
@@ -325,11 +328,40 @@ def strange_commit_token() -> None:
     story.form()
     story.kill(1)
     story.until(lambda: story.rings[2].state is State.GATHER)
-    addr = (1, 2, 9)
-    token = CommitToken(1, 2, 1, RingId(1, 1000), 1, addr, (EMPTY_ENTRY,) * 3)
-    story.inject(2, token)
-    if story.rings[2].state is not State.GATHER:
-        raise BrokenError("commits to a ring with a node it does not know")
+    old = story.rings[2].ring_id
+    for ring_id, addr in ((RingId(1, 1000), (1, 2, 9)), (old, (1, 2))):
+        story.inject(2, CommitToken(1, 2, 1, ring_id, 1, addr, (EMPTY_ENTRY,) * len(addr)))
+        if story.rings[2].state is not State.GATHER:
+            raise BrokenError("commits to a ring with a node it does not know, or to one that was")
+
+
+def joins_without_effect() -> None:
+    """A join a ring mate sent before the ring was there; news from one that was given up on."""
+    story = Story(3)
+    ring_id = story.form()
+    story.inject(1, Join(2, 0, 2, ring_id.seq - 4, (1, 2, 3, 9), ()))
+    if story.rings[1].state is not State.OPERATIONAL:
+        raise BrokenError("an old join breaks the ring")
+    story.kill(3)
+    story.until(lambda: story.rings[1].state is State.GATHER)
+    node = story.rings[1].instance
+    node.failed = [3]
+    story.inject(1, Join(3, 0, 3, ring_id.seq, (1, 2, 3, 9), (2,)))
+    if 9 in node.proc:
+        raise BrokenError("listens to one it has given up on")
+
+
+def a_new_life() -> None:
+    """What a node says after its restart has a ring seq above any it stored."""
+    story = Story(1)
+    story.form()
+    story.kill(1)
+    restarted, stored = len(story.timeline), story.stored[1]
+    story.start(1)
+    story.run(200 * MS)
+    joins = [message for _, message in story.sent(restarted) if isinstance(message, Join)]
+    if joins[0].ring_seq <= stored:
+        raise BrokenError("begins with the number of its last ring")
 
 
 def numbers_wrap() -> None:
@@ -355,6 +387,8 @@ STORIES: tuple[Callable[[], None], ...] = (
     dark,
     one_knows_nothing,
     strange_commit_token,
+    joins_without_effect,
+    a_new_life,
     numbers_wrap,
 )
 
