@@ -6,10 +6,13 @@ import pytest
 
 from tests.tui.synthetic import A, C, Playable, domino
 from totemviz.pmxcfs.index import Entry, EntryType
+from totemviz.totem import wire
+from totemviz.trace import events as ev
 from totemviz.tui import pictures
 from totemviz.tui.files import DIFFERS, ONLY_HERE, ONLY_THERE, SAME, FilesPanel, compared
 from totemviz.tui.gauges import bar, plot, window
 from totemviz.tui.inspector import Inspector
+from totemviz.tui.layers import layers
 from totemviz.tui.moment import Moment
 
 
@@ -75,3 +78,17 @@ def test_gauges():
     heights = "".join(text for text, _ in plot([1, 1000, 10**6], 10**6))
     assert heights[0] == "▁"
     assert heights[-1] == "█"
+
+
+def test_a_write_is_read_down_to_the_file(stalled):
+    found = [
+        [layer.name for layer in layers(wire.decode(event.body.data))]
+        for event in stalled.timeline
+        if isinstance(event.body, ev.DatagramSent) and event.body.kind == "mcast"
+    ]
+    names = next(names for names in found if any("100.conf" in name for name in names))
+    assert names[0] == "totempg packet"
+    assert names[1].startswith("mcast to group")
+    assert names[2] == "pmxcfs create"
+    assert names[3].endswith("qemu-server/100.conf")
+    assert all("unreadable" not in name for names in found for name in names)

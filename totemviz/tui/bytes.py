@@ -11,6 +11,7 @@ from totemviz.trace import events as ev
 from totemviz.trace.events import Event
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.words import DATAGRAM_WORDS, who
+from totemviz.tui.layers import Layer, layers
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import DIM, FAINT, HEAD, PLAIN, TOKEN, TROUBLE, Drawing, Line, cell, clip
 from totemviz.tui.textpanel import TextPanel
@@ -156,9 +157,22 @@ class BytesPanel(TextPanel):
         end = max(field.offset + len(raw) for field, raw, _ in fields)
         lines += shown if width < 150 else _beside(shown, width // 2)
         if end < len(body.data):
-            lines.append([(f" payload, {len(body.data) - end} bytes (totempg packet):", DIM)])
+            message = wire.decode(body.data)
+            if isinstance(message, wire.Mcast):
+                lines += [_layer(layer) for layer in layers(message)]
+            lines.append([(f" payload, {len(body.data) - end} bytes:", DIM)])
             lines += _dump(body.data, end)
         return Drawing([clip(line, width) for line in lines])
+
+
+def _layer(layer: Layer) -> Line:
+    """A layer below the datagram: what it is, how big, what it says."""
+    return [
+        (" " + "  " * layer.depth + "└ ", FAINT),
+        (layer.name, HEAD),
+        (f", {layer.size} bytes  ", DIM),
+        (layer.fields, PLAIN),
+    ]
 
 
 def _beside(lines: list[Line], width: int) -> list[Line]:
