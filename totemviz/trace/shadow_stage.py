@@ -40,9 +40,6 @@ UNLOADING_NS = 1000 * MS
 TIE_NS = MS // 5
 """A datagram that arrives this little after a timer is due may be handled before it."""
 
-LATE_NS = 2 * MS
-"""A timer may be this late: libqb sleeps in whole milliseconds, rounded up."""
-
 Handle = Callable[[Ring, int], list[Output]]
 
 
@@ -341,7 +338,9 @@ class Stage:
             return False
         handled_ns = self._record.find(answer, due_ns - EARLY_NS, due_ns + LAG_NS)
         if handled_ns is None:
-            handled_ns = due_ns + LATE_NS  # unless something comes first and takes its reason away
+            handled_ns = (
+                due_ns + LAG_NS
+            )  # it was not handled until then: something must have come first and cancelled it
         if handled_ns <= due_ns:
             return False
         self._timers[timer] = handled_ns
