@@ -14,6 +14,7 @@ import pytest
 
 from tests.totem.cluster import MS, Cluster, config
 from tests.totem.test_token import token_for
+from totemviz.corosync.quirks import Quirks as AllQuirks
 from totemviz.totem.config import Quirks
 from totemviz.totem.effects import PacketDelivered, StateEntered, TokenPassed, TokenReleased
 from totemviz.totem.pg import Packet, Reassembler
@@ -28,8 +29,8 @@ def cluster_with(nodes: int = 3, *, quirks: Quirks, **keys: Any) -> Cluster:
 def test_every_quirk_is_shown_from_both_sides() -> None:
     sources = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
     shown = set(re.findall(r"(\w+)=faithful\b", sources))
-    assert set(Quirks.__struct_fields__) - shown == set()
-    assert Quirks() == Quirks(**dict.fromkeys(Quirks.__struct_fields__, True)), "faithful by default"
+    assert set(AllQuirks.__struct_fields__) - shown == set()
+    assert AllQuirks() == AllQuirks(**dict.fromkeys(AllQuirks.__struct_fields__, True)), "faithful by default"
 
 
 @pytest.mark.parametrize("faithful", [True, False])
