@@ -11,10 +11,13 @@ from totemviz.tui.settings import Settings
 
 
 @pytest.fixture(autouse=True)
-def plain_terminal(monkeypatch):
-    """Pictures and colours must not depend on the machine's environment."""
+def plain_terminal(monkeypatch, tmp_path):
+    """Pictures and colours must not depend on the machine's environment, and keys must not leave files behind."""
     for name in ("NO_COLOR", "TEXTUAL_THEME", "TEXTUAL_ANIMATIONS", "COLORTERM"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TOTEMVIZ_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("TOTEMVIZ_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.chdir(tmp_path)
 
 
 class TextPicture(SingleFileSnapshotExtension):

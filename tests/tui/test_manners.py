@@ -21,11 +21,6 @@ from totemviz.tui.tour import LIT, STOPS, Tour
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
 
-@pytest.fixture(autouse=True)
-def own_state(tmp_path, monkeypatch):
-    monkeypatch.setenv("TOTEMVIZ_STATE_DIR", str(tmp_path / "state"))
-
-
 def shown(app: Cockpit, selector: str) -> bool:
     return bool(app.screen_stack[0].query_one(selector).region.area)
 
