@@ -9,11 +9,14 @@ import pytest
 
 from tests.trace.test_cursor import state
 from totemviz.sim import branches as branches_module
+from totemviz.sim import world as world_module
 from totemviz.sim.interventions import Cut, Heal, Kill, Pause, Restart, StallDisk, Write
-from totemviz.sim.scenario import Scenario, cluster_conf
+from totemviz.sim.scenario import ClusterSpec, Scenario, cluster_conf
 from totemviz.sim.session import Simulation
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import MS, SECOND, Duration
+from totemviz.sim.world import World
+from totemviz.totem.effects import TokenReceived
 from totemviz.trace import events as ev
 from totemviz.trace.conditions import compile_condition
 from totemviz.trace.cursor import Step
@@ -218,6 +221,40 @@ def test_a_stop_holds_a_far_step_and_a_violation_holds_a_run() -> None:
     assert session.forward(Step.MEMBERSHIP)
     assert session.halt is None
     assert session.cursor.view.nodes[1].members == (1, 3) or session.cursor.view.nodes[3].members == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first_ms", "at_visit"), [(3, None, True), (5, None, True), (3, 1500, True), (3, 0, False)]
+)
+def test_a_session_begins_with_one_boot_at_a_visit_before_anything_is_done(
+    nodes: int, first_ms: int | None, at_visit: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boots: list[World] = []
+    begin = World.__init__
+    monkeypatch.setattr(World, "__init__", lambda self, *args: boots.append(self) or begin(self, *args))
+    given = () if first_ms is None else (Kill(node=1, at=Duration(first_ms * MS)),)
+    scenario = Scenario(cluster=ClusterSpec(nodes=nodes), interventions=given)
+    session = Simulation(scenario, cluster_conf(scenario, "test", Path()))
+    session.warm_up()
+    assert len(boots) == 1
+    assert session.world.done == []
+    assert session.world.now_ns == session.cursor_time_ns
+    assert not at_visit or isinstance(session.cursor.event.body, TokenReceived)
+    modes = [node.dcdb_mode for node in session.cursor.view.nodes.values()]
+    assert modes == ["SYNCED"] * nodes or given
+
+
+def test_a_storm_holds_the_run_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened()
+    session.advance(SECOND)
+    monkeypatch.setattr(world_module, "STORM_EVENTS", 50)
+    assert not session.advance(SECOND)
+    assert session.halt is not None and session.halt.why.startswith("50 events within one millisecond")
+    stormy = session.cursor_time_ns
+    assert session.cursor.at_end and stormy == session.world.now_ns < 2 * SECOND
+    assert session.forward(Step.MEMBERSHIP)
+    assert session.halt is not None and session.cursor_time_ns == stormy
+    assert session.back(Step.EVENT) and session.halt is None
 
 
 def test_the_first_thing_done_after_the_start_opens_no_branch() -> None:

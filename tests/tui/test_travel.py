@@ -6,6 +6,7 @@ import pytest
 from textual.widgets import Input
 
 from tests.tui.test_keys import SIZE, Simulation_cockpit, words
+from totemviz.sim import world as world_module
 from totemviz.sim.interventions import Kill
 from totemviz.sim.scenario import load_scenario
 from totemviz.sim.sharing import load_share_string, restore
@@ -341,3 +342,17 @@ async def test_the_header_names_the_branch():
         app.do(Kill(node=2))
         await pilot.pause()
         assert "▸ “kill corosync and pmxcfs" in words(app, "#header")
+
+
+async def test_a_storm_is_told_and_stops_the_run(monkeypatch):
+    monkeypatch.setattr(world_module, "STORM_EVENTS", 50)
+    app = Simulation_cockpit()
+    async with app.run_test(size=SIZE) as pilot:
+        await press(pilot, "space")
+        for _ in range(100):
+            if not app.player.playing:
+                break
+            await pilot.pause(0.02)
+        assert not app.player.playing
+        assert app.notice.startswith("Held: 50 events within one millisecond, at 0.1")
+        assert "50 events within one millisecond" in words(app, "#headline")

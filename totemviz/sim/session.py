@@ -15,6 +15,7 @@ from totemviz.sim.scenario import Scenario, check_intervention, programs_of
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import SECOND
 from totemviz.sim.world import World
+from totemviz.totem.effects import TokenReceived
 from totemviz.trace.conditions import Condition
 from totemviz.trace.cursor import Cursor, Step
 from totemviz.trace.stops import Halt, Stops
@@ -26,6 +27,9 @@ LOOK_AHEAD_NS = 120 * SECOND
 
 WARM_NS = 2 * SECOND
 """By then three nodes have booted and pmxcfs is in sync on all of them."""
+
+ROUND_NS = SECOND
+"""An idle ring of five nodes turns once in this time: so long before an intervention a token visit is looked for."""
 
 FAR_STEPS = (Step.ROTATION, Step.DELIVERED, Step.MEMBERSHIP, Step.EVENTFUL)
 """Steps on whose way a stop is heeded; a shorter one is asked for event by event anyway."""
@@ -132,17 +136,9 @@ class Simulation(Session):
         self.conf = conf
         self.watch = Watch()
         self._undone: list[tuple[Branch, int]] = []
-        self._begin(scenario)
-
-    def _begin(self, scenario: Scenario, position: int = -1) -> None:
-        """A family of one branch, whose world has gone as far as the event at ``position``."""
         self.family = Family(Branch("main", self.conf, scenario))
-        world = self.family.current.world
-        while len(world.timeline) <= position and world.step():
-            pass
         super().__init__(self.family.current.timeline)
         self.cursor = self.family.current.cursor
-        self.cursor.move_to(position)
 
     @property
     def scenario(self) -> Scenario:
@@ -155,15 +151,31 @@ class Simulation(Session):
         return self.family.current.world
 
     def warm_up(self) -> None:
-        """Begin with a cluster that is up: after its boot, at a token visit, but before the first intervention."""
-        limit_ns = min(
-            [WARM_NS, *(int(action.at) - 1 for action in self.scenario.interventions if action.after_event < 0)]
-        )
-        self.world.run_until(max(0, limit_ns))
-        self.cursor.move_to(len(self.timeline) - 1)
-        self.back(Step.HOP)
-        # the world must not know more than the user has seen: else the first thing done would change a past
-        self._begin(self.scenario, self.cursor.position)
+        """Begin with a cluster that is up: after its boot, at a token visit, but before the first intervention.
+
+        The world goes no further than that visit: else the first thing done would change a past.
+        """
+        given_ns = [int(action.at) for action in self.scenario.interventions if action.after_event < 0]
+        limit_ns = min(given_ns, default=WARM_NS + LOOK_AHEAD_NS) - 1
+        self.world.run_until(min(WARM_NS, limit_ns - ROUND_NS))
+        visited = self._step_to_visit(limit_ns)
+        if visited is None:
+            self.world.run_until(limit_ns)
+        self.cursor.move_to(len(self.timeline) - 1 if visited is None else visited)
+        self._clock = (self.cursor.position, self.world.now_ns)
+        self._is_storm()
+
+    def _step_to_visit(self, limit_ns: int) -> int | None:
+        """Let the world run until a node receives the token; None if none does up to ``limit_ns``."""
+        world, timeline = self.world, self.timeline
+        while (next_ns := world.next_ns) is not None and next_ns <= limit_ns:
+            looked_at = len(timeline)
+            if not world.step():
+                break
+            for index in range(looked_at, len(timeline)):
+                if isinstance(timeline[index].body, TokenReceived):
+                    return index
+        return None
 
     # ----------------------------------------------------------------------------------------------------------- time
 
@@ -185,7 +197,9 @@ class Simulation(Session):
             if heed and self._is_held():
                 return True
             looked_at = len(self.timeline)
-        return False
+        if self.world.storm:
+            self.cursor.move_to(len(self.timeline) - 1)
+        return self._is_storm()
 
     def advance(self, duration_ns: int) -> bool:
         """Let virtual time pass from the cursor, letting the world run as far as needed; False where it was held."""
@@ -197,8 +211,18 @@ class Simulation(Session):
                     return False
         world.run_until(until_ns)
         super().advance(max(0, until_ns - self.cursor_time_ns))
-        self._judge(True)
+        if not self._is_storm():
+            self._judge(True)
         return self.halt is None
+
+    def _is_storm(self) -> bool:
+        """Whether the run has ended in a storm of events, here at its end; then ``halt`` says so."""
+        world = self.world
+        if not world.storm or not self.cursor.at_end:
+            return False
+        self._clock = (self.cursor.position, world.now_ns)
+        self.halt = Halt(world.storm, world.now_ns)
+        return True
 
     def _is_held(self) -> bool:
         """Look at what the world has just added; True if a stop holds the cursor there."""

@@ -10,9 +10,7 @@ that explains it first; ``chain`` follows those; ``graph`` holds all of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from totemviz.corosync import effects as corosync
 from totemviz.totem import effects as totem
@@ -21,6 +19,9 @@ from totemviz.totem.wire import Mcast, WireError, decode
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event
 from totemviz.trace.timeline import Timeline
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 HEARD = (
     Gather.FOREIGN_MESSAGE_OPERATIONAL,
@@ -91,6 +92,9 @@ class Causes:
 
         The nearest come first; at most ``events_max`` events are in it.
         """
+        # here, not above: its import takes a quarter of the time in which the cockpit starts, and many runs ask no why
+        import networkx as nx  # noqa: PLC0415
+
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_node(event_id)
         waiting = [event_id]

@@ -91,6 +91,7 @@ class Cockpit(Changing):
         self._panels = list(self.screen.query(Panel))
         self.screen.set_class(self.lesson is not None, "-lesson")
         self._now_ns = time_of(self.session)
+        self.notice = self._held()
         self.refresh_panels()
 
     def refresh_panels(self) -> None:

@@ -8,7 +8,7 @@ a cluster. A test holds them against every line that our machines can print.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from totemviz.totem.effects import Log
@@ -34,9 +34,11 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(".*".join(re.escape(part) for part in template.split("{}")), re.DOTALL)
 
 
-_COROSYNC = _table((*ring.LINES, *services.LINES, *votes.LINES))
-_PMXCFS = _table(pmxcfs.LINES)
-_OTHERS = _table(ha.LINES)
+@cache
+def _table_of(process: str) -> tuple[tuple[re.Pattern[str], Meaning], ...]:
+    """Made when the first line is asked for: the patterns take longer than the rest of the import."""
+    rows = {COROSYNC: (*ring.LINES, *services.LINES, *votes.LINES), PMXCFS: pmxcfs.LINES}.get(process, ha.LINES)
+    return _table(rows)
 
 
 def meaning_of(log: Log) -> Meaning | None:
@@ -46,7 +48,7 @@ def meaning_of(log: Log) -> Meaning | None:
 
 @lru_cache(maxsize=512)
 def _find(process: str, text: str) -> Meaning | None:
-    for pattern, meaning in {COROSYNC: _COROSYNC, PMXCFS: _PMXCFS}.get(process, _OTHERS):
+    for pattern, meaning in _table_of(process):
         if pattern.fullmatch(text):
             return meaning
     return None
