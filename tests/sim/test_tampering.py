@@ -21,10 +21,11 @@ from totemviz.sim.interventions import (
     SetTimeout,
     Write,
 )
-from totemviz.sim.scenario import Scenario, cluster_conf
+from totemviz.sim.scenario import RELOADED_KEYS, Scenario, cluster_conf
 from totemviz.sim.session import Simulation
 from totemviz.sim.units import MS, SECOND, US, Duration
-from totemviz.totem.effects import StateEntered
+from totemviz.totem.config import KEYS
+from totemviz.totem.effects import Log, StateEntered
 from totemviz.trace import events as ev
 from totemviz.trace.checks import check
 from totemviz.trace.cursor import Step
@@ -157,6 +158,31 @@ def test_a_changed_timeout_is_in_effect_for_timers_that_start_later() -> None:
     assert lost.time_ns - killed_ns <= 1650 * MS
     assert session.cursor.view.nodes[1].members == (1, 3)
     assert check(session.timeline) == []
+
+
+@pytest.mark.parametrize(("after_ms", "said"), [(2000, 0), (2800, 1)])
+def test_a_warning_that_a_reload_switches_off_is_not_said(after_ms: int, said: int) -> None:
+    """The timer runs when the reload comes: ``timer_function_orf_token_warning`` looks at the percentage again."""
+    session = opened()
+    session.intervene(Kill(node=2))
+    session.advance(after_ms * MS)
+    session.intervene(SetTimeout(key="token_warning", value=0))
+    session.advance(SECOND)
+    lines = [event.body.text for event in session.timeline if isinstance(event.body, Log)]
+    assert sum(line.startswith("Token has not been received") for line in lines) == 2 * said
+
+
+def test_a_reload_changes_all_keys_but_those_of_the_heartbeat() -> None:
+    heartbeat = {"heartbeat_failures_allowed", "max_network_delay"}
+    assert set(RELOADED_KEYS) == set(KEYS) - heartbeat
+    session = opened()
+    session.intervene(SetTimeout(key="send_join", value=80))
+    session.intervene(SetTimeout(key="token_coefficient", value=1000))
+    assert {host.ring.instance.config.send_join_ms for host in session.world.hosts.values()} == {80}
+    assert session.cursor.view.nodes[1].token_ms == 4000
+    for key in heartbeat:
+        with pytest.raises(ValueError, match="does not change at a reload"):
+            session.intervene(SetTimeout(key=key, value=60))
 
 
 def test_a_node_is_added_and_joins_with_its_vote() -> None:

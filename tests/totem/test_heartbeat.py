@@ -91,3 +91,15 @@ def test_an_idle_ring_survives_it() -> None:
     assert cluster.config.hold_ms < cluster.config.heartbeat_ms
     assert cluster.is_whole()
     assert cluster.rings[1].instance.token_held
+
+
+def test_a_reload_leaves_its_timeout_alone() -> None:
+    """``totemsrp_initialize`` computes it once; the retransmit timeout it was made of follows the reload."""
+    cluster = ring_of()
+    node = cluster.rings[2].instance
+    changed = config(3, heartbeat_failures_allowed=0, token_retransmit=100)
+    node.reconfigure(changed)
+    outputs = visit(cluster, 2)
+    delays_ns = {output.timer: output.delay_ns for output in outputs if isinstance(output, SetTimer)}
+    assert delays_ns[TotemTimer.HEARTBEAT] == (2 * 71 + 50) * MS
+    assert delays_ns[TotemTimer.TOKEN_RETRANSMIT] == 100 * MS

@@ -94,26 +94,16 @@ from totemviz.sim.seed import DatabaseFileError, load_database
 from totemviz.sim.storage import FAULTS
 from totemviz.sim.threads import COROSYNC, PMXCFS, HostModel
 from totemviz.sim.units import MS, SECOND, US, Duration
+from totemviz.totem.config import KEYS as TOTEM_KEYS
 from totemviz.totem.config import Transport
 
 NODES_MAX = 64
 
-RELOADED_KEYS = (
-    "token",
-    "token_retransmit",
-    "hold",
-    "consensus",
-    "join",
-    "merge",
-    "token_retransmits_before_loss_const",
-    "downcheck",
-    "fail_recv_const",
-    "seqno_unchanged_const",
-    "window_size",
-    "max_messages",
-    "miss_count_const",
-)
-"""Keys of the totem section that take effect when a running corosync reads its file again (``totemconfig.c``)."""
+RELOADED_KEYS = tuple(key for key in TOTEM_KEYS if key not in ("heartbeat_failures_allowed", "max_network_delay"))
+"""Keys of the totem section that take effect when a running corosync reads its file again: all that ``totemconfig.c:
+totem_volatile_config_read`` reads, but the two of which ``totemsrp_initialize`` makes the heartbeat timeout once.
+"""
+
 VMID_MIN, VMID_MAX = 100, 999_999_999
 VOTES_MAX = 255
 """votequorum keeps the quorum in 8 bits; more expected votes than this make no sense to it."""

@@ -141,9 +141,17 @@ class Instance:
         self.out.append(Log(level, "TOTEM", text))
 
     def reconfigure(self, config: TotemConfig) -> None:
-        """Take other timeouts (``totemsrp.c`` reads them whenever it starts a timer; one that runs goes on)."""
+        """Take other timeouts (``totemsrp.c`` reads them whenever it starts a timer; one that runs goes on).
+
+        The heartbeat timeout stays what it was at the start (``totemsrp_initialize``).
+        """
+        heartbeat = self._timers[TotemTimer.HEARTBEAT]
         self.config = config
-        self._timers = _timers(config)
+        self._timers = _timers(config) | {TotemTimer.HEARTBEAT: heartbeat}
+
+    def has_timer(self, timer: TotemTimer) -> bool:
+        """Whether a timer is in use: its configured delay is not 0."""
+        return self._timers[timer].delay_ns > 0
 
     def set_timer(self, timer: TotemTimer) -> None:
         """(Re)start a timer with its configured delay; a delay of 0 means the timer is switched off."""

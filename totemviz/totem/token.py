@@ -21,7 +21,7 @@ _TOKEN_SENT = TokenSent()
 
 def arrive(node: Instance, token: Token) -> None:
     """An ORF token arrived: a visit, and step 25, the heartbeat: the next token must come before it runs out."""
-    if not node.config.heartbeat_ms:
+    if not node.has_timer(TotemTimer.HEARTBEAT):
         visit(node, token)
         return
     heard = not node.orf_token_discard
@@ -172,6 +172,8 @@ def hold_expired(node: Instance) -> None:
 
 def warning(node: Instance) -> None:
     """The last token is getting old (``timer_function_orf_token_warning``)."""
+    if not node.has_timer(TotemTimer.TOKEN_WARNING):
+        return  # a reload has switched it off while it ran
     age_ms = (node.now_ns - node.token_accepted_ns) // 1_000_000
     node.log(Level.NOTICE, f"Token has not been received in {age_ms} ms ")  # the blank is in 3.1.7, not in 3.1.9
     node.set_timer(TotemTimer.TOKEN_WARNING)

@@ -135,7 +135,7 @@ class Stage:
         self._now_ns = visit.sent_ns
         node = self._ring.instance
         token_visit.arm_token_timers(node)
-        if node.config.heartbeat_ms:
+        if node.has_timer(TotemTimer.HEARTBEAT):
             node.set_timer(TotemTimer.HEARTBEAT)
         out, node.out = node.out, []
         self._do(visit.sent_ns, out)
