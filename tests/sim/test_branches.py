@@ -10,7 +10,7 @@ import pytest
 from tests.trace.test_cursor import state
 from totemviz.sim import branches as branches_module
 from totemviz.sim import world as world_module
-from totemviz.sim.interventions import Cut, Heal, Kill, Pause, Restart, StallDisk, Write
+from totemviz.sim.interventions import Cut, Heal, Kill, Loss, Pause, Restart, StallDisk, Write
 from totemviz.sim.scenario import ClusterSpec, Scenario, cluster_conf
 from totemviz.sim.session import Simulation
 from totemviz.sim.threads import HostModel
@@ -18,8 +18,10 @@ from totemviz.sim.units import MS, SECOND, Duration
 from totemviz.sim.world import World
 from totemviz.totem.effects import TokenReceived
 from totemviz.trace import events as ev
+from totemviz.trace.checks import check
 from totemviz.trace.conditions import compile_condition
 from totemviz.trace.cursor import Step
+from totemviz.trace.why import is_chance
 
 
 def opened(scenario: Scenario | None = None) -> Simulation:
@@ -267,3 +269,32 @@ def test_the_first_thing_done_after_the_start_opens_no_branch() -> None:
     session.back(Step.ROTATION)
     session.intervene(Write(node=2))
     assert len(session.family.branches) == 2
+
+
+def test_what_if_chance_had_not_lost_it() -> None:
+    """The token is lost on a lossy link: on the branch it arrives, and all other dice fall as before."""
+    session = opened(Scenario(seed=3, interventions=(Write(node=1, path="a", at=Duration(12 * SECOND)),)))
+    session.advance(3 * SECOND)
+    session.intervene(Loss(percent=8))
+    lost = None
+    while lost is None:
+        session.advance(500 * MS)
+        lost = next((e for e in session.timeline if is_chance(e) and e.body.kind == "orf_token"), None)
+    session.advance(10 * SECOND)
+    end_ns = session.cursor_time_ns
+    asked_at = session.cursor.position
+    branch = session.without(lost.id)
+    assert session.cursor_time_ns == end_ns and branch.forked_at >= lost.id
+    spared = next(e for e in session.timeline[lost.id :] if isinstance(e.body, ev.Intervened))
+    assert spared.body.action == "deliver_lost" and spared.time_ns == lost.time_ns
+    arrived = next(
+        e
+        for e in session.timeline[spared.id :]
+        if isinstance(e.body, ev.DatagramReceived) and e.body.sent == lost.body.sent
+    )
+    assert arrived.node == lost.body.target and arrived.time_ns - lost.time_ns < MS
+    assert [text.split()[0] for text in done(session)] == ["lose", "do", "write"]
+    assert check(session.timeline) == []
+    assert session.timeline.digest() == fresh_digest(session)
+    session.redo()
+    assert session.family.current is session.family.branches[0] and session.cursor.position == asked_at

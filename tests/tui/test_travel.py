@@ -7,11 +7,14 @@ from textual.widgets import Input
 
 from tests.tui.test_keys import SIZE, Simulation_cockpit, words
 from totemviz.sim import world as world_module
-from totemviz.sim.interventions import Kill
+from totemviz.sim.interventions import Kill, Loss
 from totemviz.sim.scenario import load_scenario
 from totemviz.sim.sharing import load_share_string, restore
 from totemviz.sim.threads import HostModel
+from totemviz.totem.effects import TokenReleased
 from totemviz.trace import events as ev
+from totemviz.trace.cursor import Step
+from totemviz.trace.why import is_chance
 from totemviz.tui.ask import Ask, Menu, Table
 from totemviz.tui.faults import FAULTS, FaultMenu
 from totemviz.tui.paint import LINK_BASE
@@ -121,6 +124,7 @@ async def test_what_if_not_leaves_the_first_cause_out_and_compares():
         app.do(Kill(node=3))
         await press(pilot, "m")
         assert app.session.cursor.view.nodes[1].members == (1, 2) or app.session.cursor.view.nodes[2].members == (1, 2)
+        asked_at = app.session.cursor.position
         await press(pilot, "W")
         await pilot.pause()
         text = shown(app)
@@ -132,6 +136,31 @@ async def test_what_if_not_leaves_the_first_cause_out_and_compares():
         await pilot.pause()
         assert app.notice.startswith("Now without: you: kill")
         assert app.session.cursor.view.nodes[1].members == (1, 2, 3)
+        assert app.notice.endswith("U brings it back.")
+        await press(pilot, "U")
+        assert (app.session.family.current.name, app.session.cursor.position) == ("main", asked_at)
+
+
+async def test_what_if_chance_had_not_lost_a_datagram():
+    app = warm()
+    async with app.run_test(size=SIZE) as pilot:
+        app.do(Loss(percent=10))
+        while not is_chance(app.session.cursor.view.last):
+            app.session.forward(Step.EVENT)
+        lost = app.session.cursor.view.last
+        app.session.advance(S)
+        resent = next(
+            event
+            for event in app.session.timeline[lost.id :]
+            if isinstance(event.body, TokenReleased) and event.node == lost.body.source
+        )
+        app.session.cursor.move_to(resent.id)
+        await press(pilot, "W")
+        await pilot.pause()
+        assert "the first event that differs:" in shown(app)
+        await press(pilot, "escape")
+        assert app.notice.startswith("Now without: ") and "lost on the wire" in app.notice
+        assert any(e.body.action == "deliver_lost" for e in app.session.timeline if isinstance(e.body, ev.Intervened))
 
 
 async def test_a_stop_is_made_edited_and_holds_the_run():

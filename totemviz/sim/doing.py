@@ -101,6 +101,7 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.DelayDatagram: network_tools.delay_datagram,
     do.DuplicateDatagram: network_tools.duplicate_datagram,
     do.HoldDatagram: network_tools.hold_datagram,
+    do.DeliverLost: network_tools.deliver_lost,
     do.SetTimeout: _set_timeout,
     do.AddNode: lambda world, action, event: world.add_node(action.profile, event),
     do.Cut: network_tools.cut,

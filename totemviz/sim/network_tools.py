@@ -119,3 +119,11 @@ def hold_datagram(world: World, action: do.HoldDatagram, event: int) -> None:
         world.scheduler.withdraw(flight)
         world.network.hold(flight.args[0], flight.args[1], flight.action, flight.args)
         world.hinder(flight.args[3], event)
+
+
+def deliver_lost(world: World, action: do.DeliverLost, _event: int) -> None:
+    """Copies that chance has just taken arrive when they would have without jitter."""
+    for time_ns, flight in world.lost_by_chance:
+        source, target, sent, _ = flight
+        if (time_ns, sent) == (world.now_ns, action.sent) and action.target in (0, target):
+            world.scheduler.after(world.network.links[source, target].delay_ns, world.arrive, *flight)

@@ -10,7 +10,7 @@ import msgspec
 
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.sim.branches import Branch, Family
-from totemviz.sim.interventions import AnyIntervention
+from totemviz.sim.interventions import AnyIntervention, DeliverLost
 from totemviz.sim.scenario import Scenario, check_intervention, programs_of
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import SECOND
@@ -18,9 +18,11 @@ from totemviz.sim.world import World
 from totemviz.totem.effects import TokenReceived
 from totemviz.trace.conditions import Condition
 from totemviz.trace.cursor import Cursor, Step
+from totemviz.trace.events import DatagramDropped, Event
 from totemviz.trace.stops import Halt, Stops
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.watch import Watch
+from totemviz.trace.why import is_chance
 
 LOOK_AHEAD_NS = 120 * SECOND
 """How far a step may let the world run before it gives up finding what it was asked for."""
@@ -299,7 +301,7 @@ class Simulation(Session):
         return last.text
 
     def redo(self) -> None:
-        """Return to where the last ``undo`` was asked for. Raises ValueError if there was none."""
+        """Return to where the last ``undo`` or ``without`` was asked for. Raises ValueError if there was none."""
         if not self._undone:
             raise ValueError("nothing was undone since the last change")
         branch, position = self._undone.pop()
@@ -309,13 +311,40 @@ class Simulation(Session):
     def without(self, event_id: int) -> Branch:
         """The same run up to the same time without the intervention that wrote this event; on a branch, on screen.
 
-        What was done later is done again, at its time. Raises ValueError if the event is no intervention.
+        A datagram that was lost by chance can be left unlost in the same way. What was done later is done again, at its
+        time. ``redo`` returns. Raises ValueError if the event is neither.
         """
+        here, position, event = self.family.current, self.cursor.position, self.timeline[event_id]
+        if is_chance(event):
+            self._undone.append((here, position))
+            return self._without_loss(event)
         done = next((d for d in self.world.done if d.intervention.after_event == event_id - 1), None)
         if done is None:
             raise ValueError(f"event {event_id} is not something that was done to the cluster")
+        self._undone.append((here, position))
         end_ns = self.cursor_time_ns
         branch = self._without(f"without: {done.intervention.text}", event_id - 1, keep_later=True)
+        self.world.run_until(end_ns)
+        self.cursor.seek_time(end_ns)
+        self._clock = (self.cursor.position, end_ns)
+        return branch
+
+    def _without_loss(self, event: Event) -> Branch:
+        """The same run up to the same time, but this datagram arrives."""
+        assert isinstance(event.body, DatagramDropped)
+        spared = DeliverLost(sent=event.body.sent, target=event.body.target)
+        world, end_ns = self.world, self.cursor_time_ns
+        before = [done for done in world.done if done.intervention.after_event < event.id]
+        scripted = sum(done.scripted for done in before)
+        given = [done.intervention for done in world.done[len(before) :] if not done.scripted]
+        # what was done at the moment of the loss keeps its exact place: its time alone might put it before the loss
+        later = [a if a.at == event.time_ns else a.loosened() for a in (*given, *world.script[scripted:])]
+        interventions = (*(done.intervention for done in before), *later)
+        scenario = msgspec.structs.replace(self.scenario, interventions=interventions)
+        branch = Branch.forked(spared.text, self.family.current, scenario, event.id)
+        self.family.add(branch)
+        self._look_at_current()
+        self.world.intervene(spared)
         self.world.run_until(end_ns)
         self.cursor.seek_time(end_ns)
         self._clock = (self.cursor.position, end_ns)

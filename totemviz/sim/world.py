@@ -68,6 +68,8 @@ class World:
         self.script_done = 0
         self.done: list[Done] = []
         self.obstacles: dict[RingId, int] = {}
+        self.lost_by_chance: list[tuple[int, tuple[int, int, int, bytes]]] = []
+        """(time, (source, target, event that sent it, datagram)) of the copies that were lost last."""
         self.clients: Clients = Clients(self)
         self.hosts: dict[int, Host] = {}
         spec = scenario.network
@@ -207,12 +209,17 @@ class World:
         if kind == ORF_TOKEN:
             self.token_hops += 1
         sent = self.record(source, cause, ev.DatagramSent(source, target, TYPE_NAMES[kind], data))
-        self.network.send(source, target, data, sent, self._arrive, self._lose)
+        self.network.send(source, target, data, sent, self.arrive, self._lose)
 
-    def _arrive(self, source: int, target: int, sent: int, data: bytes) -> None:
+    def arrive(self, source: int, target: int, sent: int, data: bytes) -> None:
+        """A copy of the datagram that the event ``sent`` sent reaches a host."""
         self.hosts[target].datagram(source, sent, data)
 
     def _lose(self, source: int, target: int, sent: int, data: bytes, loss: Loss) -> None:
+        if loss.cause < 0:
+            now_ns = self.now_ns
+            self.lost_by_chance = [lost for lost in self.lost_by_chance if lost[0] == now_ns]
+            self.lost_by_chance.append((now_ns, (source, target, sent, data)))
         self.lost(source, target, sent, data, loss.why, loss.cause)
 
     def lost(self, source: int, target: int, sent: int, data: bytes, why: str, cause: int) -> None:
@@ -224,7 +231,7 @@ class World:
 
     def flights(self, sent: int, target: int) -> list[Planned]:
         """The copies on their way to another node of the datagram that an event sent; ``target`` 0: all of them."""
-        arriving = [planned for planned in self.scheduler.planned() if planned.action == self._arrive]
+        arriving = [planned for planned in self.scheduler.planned() if planned.action == self.arrive]
         chosen = [p for p in arriving if p.args[2] == sent and p.args[1] != p.args[0] and target in (0, p.args[1])]
         return sorted(chosen, key=lambda planned: planned.number)
 

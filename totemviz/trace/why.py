@@ -100,7 +100,7 @@ def story(causes: Causes, event_id: int, links_max: int = CHAIN_MAX) -> Story:
     chain = causes.chain(event_id, links_max)
     if not chain:
         raise IndexError(event_id)
-    chance = next((i for i, (event, _) in enumerate(chain) if _is_chance(event)), None)
+    chance = next((i for i, (event, _) in enumerate(chain) if is_chance(event)), None)
     if chance is not None:
         chain = chain[: chance + 1]
     kept: list[Link] = []
@@ -128,14 +128,15 @@ def _is_told_by(event: Event, following: Event) -> bool:
     )
 
 
-def _is_chance(event: Event) -> bool:
+def is_chance(event: Event) -> bool:
+    """Whether the event is a datagram that the dice of a lossy link have lost."""
     return isinstance(event.body, ev.DatagramDropped) and event.body.why == "lost on the wire"
 
 
 def _kind_of_beginning(event: Event) -> str:
     if isinstance(event.body, ev.Intervened):
         return "done"
-    if _is_chance(event):
+    if is_chance(event):
         return "chance"
     return "start" if isinstance(event.body, ev.RunStarted | ev.ProcessStarted) else "unknown"
 

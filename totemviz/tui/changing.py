@@ -189,9 +189,9 @@ class Changing(Travel):
             return
         self.pause()
         tale = story(Causes(session.timeline), session.cursor.position)
-        if tale.begin != "done":
+        if tale.begin not in ("done", "chance"):
             words = sentence(tale.first, session.cursor.view)
-            self.say(f"Nobody did that: it began when {words}. Only what somebody did can be left out.")
+            self.say(f"Nobody did that: it began when {words}. Only what somebody did, or chance, can be left out.")
             return
         with_it = session.family.current
         try:
@@ -199,7 +199,7 @@ class Changing(Travel):
         except ValueError as error:
             self.say(f"That cannot be left out: {error}.")
             return
-        self._arrived(quiet=True, notice=f"Now without: {sentence(tale.first, session.cursor.view)}. u brings it back.")
+        self._arrived(quiet=True, notice=f"Now without: {sentence(tale.first, session.cursor.view)}. U brings it back.")
         self._show_comparison(with_it, without)
 
     def action_model(self) -> None:

@@ -49,6 +49,9 @@ class WhyPanel(TextPanel):
         return _draw(tale, causes, moment.view, moment.session.can_intervene, width)
 
 
+_WHAT_IF = {"done": "W: what if you had not?", "chance": "W: what if it had arrived?"}
+
+
 def _draw(tale: Story, causes: Causes, view: ClusterView, changeable: bool, width: int) -> Drawing:
     lines: list[Line] = []
     hits: list[Hit] = []
@@ -67,7 +70,9 @@ def _draw(tale: Story, causes: Causes, view: ClusterView, changeable: bool, widt
         if link.folded:
             steps = "one ordinary step" if link.folded == 1 else f"{grouped(link.folded)} ordinary steps"
             lines.append([(f"{'':>13}  ⋮ ", FAINT), (f"{steps} before that", DIM)])
-    words = BEGINNINGS[tale.begin] or ("W: what if you had not?" if changeable else "")
+    words = BEGINNINGS[tale.begin]
+    if changeable and tale.begin in _WHAT_IF:
+        words = " · ".join(filter(None, (words, _WHAT_IF[tale.begin])))
     if words:
         lines.append([(f"{'':>15}{words}", PLAIN if len(tale.links) > 1 else DIM)])
     return Drawing([clip(line, width) for line in lines], tuple(hits))

@@ -14,6 +14,7 @@ from totemviz.sim.interventions.base import Intervention
 from totemviz.sim.interventions.clients import CpgFlood, CpgRead
 from totemviz.sim.interventions.datagrams import (
     DelayDatagram,
+    DeliverLost,
     DropDatagram,
     DropMessage,
     DropToken,
@@ -72,6 +73,7 @@ AnyIntervention: TypeAlias = (
     | DelayDatagram
     | DuplicateDatagram
     | HoldDatagram
+    | DeliverLost
     | QuorumDevice
     | ExpectedVotes
 )
@@ -87,6 +89,7 @@ __all__ = [
     "Delay",
     "DelayDatagram",
     "Delete",
+    "DeliverLost",
     "DestroyGuest",
     "DiskFault",
     "DropDatagram",

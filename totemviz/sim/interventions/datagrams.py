@@ -56,6 +56,14 @@ class HoldDatagram(Tamper, frozen=True, kw_only=True, tag="hold_datagram"):
         return self._told("let the next one overtake")
 
 
+class DeliverLost(Tamper, frozen=True, kw_only=True, tag="deliver_lost"):
+    """A copy that the dice of a lossy link have lost at this very moment arrives after all; all other dice stay."""
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return self._told("do not lose")
+
+
 class DropToken(Intervention, frozen=True, kw_only=True, tag="drop_token"):
     """The next ``count`` tokens sent are lost on the wire."""
 
