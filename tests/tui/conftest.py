@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from tests.tui.picture import picture
+from tests.tui.picture import picture, pictures
 from tests.tui.synthetic import Playable, Session, domino, recording
 from totemviz.tui import code, source
 from totemviz.tui.app import Cockpit
@@ -38,14 +38,31 @@ def snap_compare(snapshot):
     return compare
 
 
+@pytest.fixture
+def all_accepted(snapshot):
+    """Take a picture per step and compare each with its own; names those that differ."""
+    kept = snapshot.use_extension(TextPicture)
+
+    def compare(app, steps, size):
+        seen = pictures(app, steps, size)
+        return [step for step, drawing in seen.items() if not drawing == kept(name=step)]  # noqa: SIM201 - syrupy's way
+
+    return compare
+
+
+def cockpit_on(session: Session, settings: Settings | None = None) -> Cockpit:
+    """A cockpit that does not move by itself."""
+    app = Cockpit(session, settings=settings)
+    app.animation_level = "none"
+    return app
+
+
 def cockpit_at(mark: str | int = "held", kind: str = "domino", settings: Settings | None = None) -> Cockpit:
     """A cockpit on the hand-made run, at one of its marks."""
     story = domino() if kind == "domino" else recording()
     session = Playable(story.timeline) if kind == "domino" else Session(story.timeline)
     session.cursor.move_to(story.marks[mark] if isinstance(mark, str) else mark)
-    app = Cockpit(session, settings=settings)
-    app.animation_level = "none"
-    return app
+    return cockpit_on(session, settings)
 
 
 STILL = '''def visit(node: Instance, token: Token) -> None:

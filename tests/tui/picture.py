@@ -44,6 +44,26 @@ def picture(
     return asyncio.run(run())
 
 
+def pictures(app: App[Any], steps: dict[str, tuple[str, ...]], size: tuple[int, int]) -> dict[str, str]:
+    """One picture per step of one run: its keys are pressed and, once it is drawn, left again with escape."""
+
+    async def run() -> dict[str, str]:
+        drawings = {}
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            for step, keys in steps.items():
+                await pilot.press(*keys)
+                await pilot.wait_for_scheduled_animations()
+                await pilot.pause()
+                drawings[step] = drawn(screen_rows(app))
+                over_it = len(app.screen_stack)
+                for _ in range(max(1, over_it - 1)):
+                    await pilot.press("escape")
+        return drawings
+
+    return asyncio.run(run())
+
+
 def screen_rows(app: App[Any]) -> Rows:
     """The screen of a running app, with everything that lies over and under it, row by row."""
     update = app.screen._compositor.render_update(full=True, screen_stack=app._background_screens)

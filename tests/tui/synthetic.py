@@ -39,6 +39,7 @@ class Story:
     def __init__(self, node_count: int = 3, world: str = "simulated") -> None:
         self.timeline = Timeline()
         self.now_ns = 0
+        self.node_count = node_count
         self.members = tuple(range(1, node_count + 1))
         self.ring = RING
         self.token_seq = 0
@@ -111,10 +112,14 @@ class Story:
                         totem.Log(Level.NOTICE, "TOTEM", f"A new membership ({ring}) was formed. {what}"),
                     )
         for node in members:
-            self.add(node, corosync.QuorumChanged(len(members) >= 2, len(members), 3, 2, ring, members))
+            self.add(node, self.quorum_of(members, ring))
             self.add(node, corosync.SyncCompleted(ring))
             self.add(node, pmxcfs.DfsmModeChanged("dcdb", "SYNCED"))
         self.token_seq = self.seq = self.aru = 0
+
+    def quorum_of(self, members: tuple[int, ...], ring: RingId) -> corosync.QuorumChanged:
+        quorum = self.node_count // 2 + 1
+        return corosync.QuorumChanged(len(members) >= quorum, len(members), self.node_count, quorum, ring, members)
 
     # ------------------------------------------------------------------------------------------------------- token
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tests.tui.synthetic import C, Playable, Session, Story, domino, recording
+from tests.tui.synthetic import MS, C, Playable, Session, Story, domino, recording
+from totemviz.totem import effects as totem
 from totemviz.totem import wire
 from totemviz.totem.effects import Log, RingId
 from totemviz.trace import events as ev
@@ -20,7 +21,7 @@ from totemviz.tui.index import EventIndex
 from totemviz.tui.lit import Lit
 from totemviz.tui.moment import Moment
 from totemviz.tui.nodes import NodesPanel, choose
-from totemviz.tui.paint import CHANGED, clip, fit, line_width, wrap
+from totemviz.tui.paint import CHANGED, LINK_BASE, clip, fit, line_width, wrap
 from totemviz.tui.player import BUDGET_S, Player
 from totemviz.tui.ring import RingPanel
 from totemviz.tui.scrubber import Ticks, nice_end
@@ -105,27 +106,118 @@ def test_the_token_is_where_it_is():
     assert "A○ ━◆▶ B○" in strip
 
 
-def test_partitions_are_two_rings():
-    story = Story(5)
+def divided(node_count: int = 5, here: tuple[int, ...] = (1, 2, 3), there: tuple[int, ...] = (4, 5)) -> Story:
+    """Two partitions, each with a ring of its own; the second has no quorum."""
+    story = Story(node_count)
     story.boot()
-    for here in (1, 2, 3):
-        for there in (4, 5):
-            story.add(0, ev.LinkChanged(here, there, True, 0.0, 0))
-    story.form((1, 2, 3), RingId(1, 13), left=(4, 5))
-    story.form((4, 5), RingId(4, 13), left=(1, 2, 3))
+    for one in here:
+        for other in there:
+            story.add(0, ev.LinkChanged(one, other, True, 0.0, 0))
+            story.add(0, ev.LinkChanged(other, one, True, 0.0, 0))
+    story.form(here, RingId(here[0], 13), left=there)
+    story.form(there, RingId(there[0], 13), left=here)
+    return story
+
+
+@pytest.mark.parametrize("size", [(40, 12), (48, 18)])
+def test_partitions_are_drawn_apart_with_their_quorum(size):
+    story = divided()
     moment = moment_at(story, len(story.timeline) - 1)
+    width, height = size
     assert RingPanel().title(moment) == "ring 1.d and ring 4.d"
-    assert "cut: A B C ╳ D E" in text_of(RingPanel(), moment, 60, 16)
+    text = text_of(RingPanel(), moment, width, height)
+    assert "cut: A B C ╳ D E" in text
+    first = text.splitlines()[0]
+    assert first[: width // 2].strip() == "quorum"
+    assert first[width // 2 :].strip() == "no quorum"
+    for letter, left in zip("ABCDE", (True, True, True, False, False), strict=True):
+        columns = [line.index(letter) for line in text.splitlines()[1:-2] if letter in line]
+        assert [column < width // 2 for column in columns] == [left]
+    assert all(line[width // 2] == "╳" for line in text.splitlines()[1 : height - 2 : 2])
 
 
-def test_single_cut_links_are_named():
+def test_the_wall_between_partitions_is_made_of_links():
+    story = divided(3, (1, 2), (3,))
+    drawing = RingPanel().draw(moment_at(story, len(story.timeline) - 1), 40, 12)
+    links = {divmod(hit.value, LINK_BASE) for hit in drawing.hits if hit.kind == "link"}
+    assert links == {(1, 3), (3, 1), (2, 3), (3, 2)}
+
+
+def test_the_strip_tells_partitions_and_links():
+    story = divided()
+    strip = text_of(RingStrip(), moment_at(story, len(story.timeline) - 1), 80, 1)
+    assert "A○ ──→ B○ ──→ C○  quorum  ╳  ring 4.d  D○ ──→ E○  no quorum" in strip
+    story = Story(3)
+    story.boot()
+    story.add(0, ev.LinkChanged(2, 3, False, 25.0, 0))
+    assert "loss 25 % B→C" in text_of(RingStrip(), moment_at(story, len(story.timeline) - 1), 80, 1)
+
+
+def lossy() -> Story:
+    """Four nodes: one link cut one way, one that loses both ways, one that loses one way."""
     story = Story(4)
     story.boot()
-    story.add(0, ev.LinkChanged(1, 3, True, 0.0, 0))
-    story.add(0, ev.LinkChanged(2, 4, True, 25.0, 0))
-    text = text_of(RingPanel(), moment_at(story, len(story.timeline) - 1), 60, 16)
-    assert "cut: A╳C B╳D" in text
-    assert "loss 25 %" in text
+    for source, target, cut, loss in ((1, 3, True, 0.0), (2, 3, False, 25.0), (3, 2, False, 25.0), (4, 1, False, 5.0)):
+        story.add(0, ev.LinkChanged(source, target, cut, loss, 0))
+    return story
+
+
+@pytest.mark.parametrize("size", [(40, 12), (48, 18)])
+def test_single_links_are_named_and_marked(size):
+    story = lossy()
+    text = text_of(RingPanel(), moment_at(story, len(story.timeline) - 1), *size)
+    assert "cut: A→╳C  loss 25 % B–C  loss 5 % D→A" in text
+    picture = "\n".join(text.splitlines()[:-1])
+    assert picture.count("╳") == 1
+    assert picture.count("25%") == 1
+    assert picture.count(" 5%") == 1
+    for source, target in ((3, 1), *((a, b) for a in range(1, 5) for b in range(1, 5) if a != b)):
+        story.add(0, ev.LinkChanged(source, target, False, 10.0, 0))
+    everywhere = text_of(RingPanel(), moment_at(story, len(story.timeline) - 1), *size).splitlines()[-1]
+    assert everywhere.strip() == "loss 10 %"
+
+
+def several_writes() -> Story:
+    """Three writes under way, and a fourth that is done."""
+    story = Story(3)
+    story.boot()
+    for number, name in enumerate(("100", "101", "102", "103"), start=1):
+        story.write_queued(1 + number % 3, number, f"qemu-server/{name}.conf")
+    story.add(2, ev.WriteFinished(4, 0, 2 * MS))
+    return story
+
+
+@pytest.mark.parametrize(("width", "height", "shown"), [(76, 3, 2), (74, 8, 4), (146, 8, 4)])
+def test_writes_under_way_are_shown_before_those_that_are_done(width, height, shown):
+    story = several_writes()
+    moment = moment_at(story, len(story.timeline) - 1)
+    panel = WritesPanel()
+    assert panel.title(moment) == "writes · 4 · 3 under way"
+    rows = text_of(panel, moment, width, height).splitlines()[1:]
+    assert [row.split()[0] for row in rows] == (["w3", "w2"] if shown == 2 else ["w4", "w3", "w2", "w1"])
+
+
+def test_one_line_of_writes_says_how_many_more_are_under_way():
+    story = several_writes()
+    line = text_of(WritesPanel(), moment_at(story, len(story.timeline) - 1), 80, 1)
+    assert line.startswith(" w3 ")
+    assert line.endswith(" +2 ")
+    assert "applied A· B· C·" in line
+
+
+@pytest.mark.parametrize(("width", "height"), [(76, 7), (146, 8), (50, 8)])
+def test_stage_three_tells_which_writes_go_out(width, height):
+    story = Story(3)
+    story.boot()
+    for number, name in ((1, "100"), (2, "101")):
+        story.write_queued(1, number, f"qemu-server/{name}.conf")
+    story.receive(1)
+    story.add(1, totem.RetransmitChecked((), (), (), 17))
+    for seq in (1, 2):
+        story.add(1, totem.MessageOrdered(seq, (seq,)))
+    text = text_of(StagesPanel(), moment_at(story, len(story.timeline) - 1), width, height)
+    assert "1 message" in text
+    assert "2 message" in text
 
 
 def test_the_first_token_has_no_aru_yet():

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.tui.conftest import cockpit_on
+from tests.tui.synthetic import Playable
+from tests.tui.test_parts import divided, lossy, several_writes
+from totemviz.sim.interventions import Pause, Write
+from totemviz.sim.scenario import Scenario, cluster_conf
+from totemviz.sim.session import Simulation
+from totemviz.sim.threads import HostModel
+from totemviz.sim.units import MS, SECOND, Duration
+from totemviz.tui import changing
+
 SIZES = [(80, 24), (120, 40), (200, 60)]
+each_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+
 STATES = {
     "token held": ("held", ()),
     "multicast": ("multicast", ()),
@@ -13,47 +27,102 @@ STATES = {
     "gather": ("gather", ()),
     "ring of two": ("end", ()),
 }
+PAGES = {
+    "space-time": ("1",),
+    "space-time, the story": ("1", "o"),
+    "events": ("2",),
+    "log": ("3",),
+    "bytes": ("4",),
+    "code": ("5",),
+    "why": ("6",),
+    "node": ("n", "8"),
+    "one panel alone": ("1", "f"),
+}
+IN_SIGHT_WHEN_WIDE = ("space-time", "code")
+DIALOGS = {
+    "fault": ("x",),
+    "stall a disk": ("x", "s"),
+    "drop": ("x", "d"),
+    "write": ("w",),
+    "in flight": ("X",),
+    "go to": ("g",),
+    "stops": ("b",),
+    "find": ("slash",),
+    "everything": ("ctrl+p",),
+    "help": ("question_mark",),
+    "tour": ("T",),
+}
+SIMULATED = {
+    "files": ("n", "n", "n", "7"),
+    "branches": ("B",),
+    "name of a branch": ("B", "r"),
+    "compare": ("v",),
+    "two branches": ("v", "enter"),
+    "share": ("s",),
+}
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@each_size
 @pytest.mark.parametrize("state", STATES)
 def test_main_states(snap_compare, open_at, state, size):
     mark, keys = STATES[state]
     assert snap_compare(open_at(mark), press=keys, terminal_size=size)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@each_size
 def test_recording(snap_compare, open_at, size):
     assert snap_compare(open_at(40, "recording"), terminal_size=size)
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [("x",), ("w",), ("question_mark",), ("3",), ("4",), ("5",), ("t",), ("x", "s"), ("x", "d"), ("2",)],
-    ids="-".join,
-)
-def test_dialogs_and_pages_at_80_columns(snap_compare, open_at, keys):
-    assert snap_compare(open_at("late"), press=keys, terminal_size=(80, 24))
+@each_size
+def test_light(snap_compare, open_at, size):
+    assert snap_compare(open_at("gather"), press=("t",), terminal_size=size)
 
 
-def test_monochrome(snap_compare, open_at, monkeypatch):
+@each_size
+def test_monochrome(snap_compare, open_at, monkeypatch, size):
     monkeypatch.setenv("NO_COLOR", "1")
-    assert snap_compare(open_at("late"), terminal_size=(120, 40))
+    assert snap_compare(open_at("gather"), terminal_size=size)
 
 
-@pytest.mark.parametrize("page", ["1", "3", "4", "5", "8"])
-def test_pages_at_120_columns(snap_compare, open_at, page):
-    assert snap_compare(open_at("gather"), press=("n", page), terminal_size=(120, 40))
+@each_size
+@pytest.mark.parametrize("story", [divided, lossy, several_writes], ids=lambda story: story.__name__)
+def test_links_and_writes(snap_compare, story, size):
+    told = story()
+    session = Playable(told.timeline)
+    session.cursor.move_to(len(told.timeline) - 1)
+    assert snap_compare(cockpit_on(session), terminal_size=size)
 
 
-def test_the_story_zoom(snap_compare, open_at):
-    assert snap_compare(open_at("end"), press=("1", "o"), terminal_size=(120, 40))
+@each_size
+def test_pages(all_accepted, open_at, size):
+    wide = size == SIZES[-1]
+    steps = {page: keys for page, keys in PAGES.items() if not (wide and page in IN_SIGHT_WHEN_WIDE)}
+    assert all_accepted(open_at("gather"), steps, size) == []
 
 
-def test_light(snap_compare, open_at):
-    assert snap_compare(open_at("gather"), press=("t",), terminal_size=(120, 40))
+@each_size
+def test_dialogs(all_accepted, open_at, size):
+    assert all_accepted(open_at("flying"), DIALOGS, size) == []
 
 
-def test_monochrome_at_80_columns(snap_compare, open_at, monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert snap_compare(open_at("gather"), terminal_size=(80, 24))
+@pytest.fixture(scope="module")
+def two_branches():
+    """A run in which C's pmxcfs stands still while a file is written, and the same run without the pause."""
+    scenario = Scenario(title="one write", seed=7, host_model=HostModel.MEASURED)
+    session = Simulation(scenario, cluster_conf(scenario, "pictures", Path()))
+    session.warm_up()
+    before = session.cursor.position
+    session.intervene(Write(node=1))
+    session.advance(20 * MS)
+    session.cursor.move_to(before)
+    session.intervene(Pause(node=3, process="pmxcfs", duration=Duration(10 * SECOND)))
+    session.intervene(Write(node=1))
+    session.advance(400 * MS)
+    return session
+
+
+@each_size
+def test_files_and_branches(all_accepted, two_branches, monkeypatch, size):
+    monkeypatch.setattr(changing, "share_string", lambda kept: "totemviz:a-string-as-an-example")
+    assert all_accepted(cockpit_on(two_branches), SIMULATED, size) == []

@@ -5,6 +5,7 @@ A part of the cockpit.
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from totemviz.sim.branches import Branch
@@ -35,6 +36,10 @@ WORDS = {
 }
 ONLY_BRANCH = "There is only this branch: change something in the past, and there are two."
 STRING_SHOWN = 400
+TABLE_COLUMNS = 106
+TABLE_EDGES = 8
+"""Frame, margin and scrollbar of a table (``.box.table`` in the style sheet)."""
+WHAT_COLUMNS = 28
 
 
 class Changing(Travel):
@@ -228,10 +233,9 @@ class Changing(Travel):
             mark = "●" if branch is session.family.current else "○"
             stem = "   " * (depth - 1) + "└─ " if depth else ""
             end_ns = branch.timeline[-1].time_ns if len(branch.timeline) else 0
-            begins = f"from {branch.timeline[branch.forked_at].time_ns / 1e9:.3f} s " if branch.forked_at >= 0 else ""
-            options.append(
-                (str(index), fit(f"{stem}{mark} {self._named(branch)}", 44) + f" {begins}to {end_ns / 1e9:.3f} s")
-            )
+            begins = f"{branch.timeline[branch.forked_at].time_ns / 1e9:.3f} – " if branch.forked_at >= 0 else "to "
+            stretch = f"{begins}{end_ns / 1e9:.3f} s"
+            options.append((str(index), fit(f"{stem}{mark} {self._named(branch)}", 42) + f" {stretch:>22}"))
         at = next(index for index, (_, branch) in enumerate(tree) if branch is session.family.current)
         keys = {"enter": "go there", "r": "rename", "v": "compare", "d": "forget"}
         self.push_screen(Menu("branches", options, keys, at), self._change_branch)
@@ -302,7 +306,7 @@ class Changing(Travel):
             first, second = map(int, numbers)
             view = self.session.cursor.view
             rows = compare_nodes(view, first, second)
-            self.push_screen(Table("two nodes", _table(rows, who(view, first), who(view, second))))
+            self.push_screen(Table("two nodes", _table(rows, who(view, first), who(view, second), self._columns)))
         elif isinstance(self.session, Simulation):
             self._show_comparison(self.session.family.current, self.session.family.tree()[int(numbers[0])][1])
 
@@ -310,7 +314,13 @@ class Changing(Travel):
         now_ns = time_of(self.session)
         found = compare_runs(first.cursor, second.cursor, now_ns)
         names = (self._named(first), self._named(second))
-        lines = [f"both at {now_ns / 1e9:.6f} s", "", *self._parting(found, names), "", *_table(found.rows, *names)]
+        lines = [
+            f"both at {now_ns / 1e9:.6f} s",
+            "",
+            *self._parting(found, names),
+            "",
+            *_table(found.rows, *names, self._columns),
+        ]
         self.push_screen(Table("two branches", lines))
 
     def _parting(self, found: Comparison, names: tuple[str, str]) -> list[str]:
@@ -322,7 +332,13 @@ class Changing(Travel):
             return "it has ended" if event is None else f"{event.time_ns / 1e9:.6f} s  {sentence(event, view)}"
 
         pairs = zip(names, found.first_difference, strict=True)
-        return ["the first event that differs:", *(f"  {fit(name, 22)} {told(event)}" for name, event in pairs)]
+        told_at = ((f"  {name}", f"    {told(event)}") for name, event in pairs)
+        return ["the first event that differs:", *chain.from_iterable(told_at)]
+
+    @property
+    def _columns(self) -> int:
+        """Cells a line of a table may take on this screen."""
+        return min(TABLE_COLUMNS, self.size.width * 96 // 100) - TABLE_EDGES
 
     # ------------------------------------------------------------------------------------------------------- sharing
 
@@ -356,10 +372,11 @@ def _check_name(text: str) -> str:
     return "" if text.strip() else "type a name"
 
 
-def _table(rows: tuple[Row, ...], first: str, second: str) -> list[str]:
+def _table(rows: tuple[Row, ...], first: str, second: str, width: int) -> list[str]:
     """Three columns; ≠ marks what differs."""
-    lines = [f"  {fit('', 29)}{fit(first, 34)} {fit(second, 34)}"]
+    room = (width - 2 - WHAT_COLUMNS - 2) // 2
+    lines = [f"  {fit('', WHAT_COLUMNS)} {fit(first, room)} {fit(second, room)}"]
     for row in rows:
         mark = "≠" if row.differs else " "
-        lines.append(f"{mark} {fit(row.what, 28)} {fit(row.first, 34)} {fit(row.second, 34)}")
+        lines.append(f"{mark} {fit(row.what, WHAT_COLUMNS)} {fit(row.first, room)} {fit(row.second, room)}")
     return lines

@@ -162,7 +162,9 @@ def _head(moment: Moment, nodeid: int, other: int, here: Tree, there: Tree | Non
         peer = moment.view.nodes[other]
         different = sum(mark != SAME for mark in state.values())
         line += [("   compared with ", DIM), (marks.letter(peer), HEAD), (f" (version {peer.version}): ", DIM)]
-        line.append((f"{different} differ", TROUBLE) if different else ("the same", GOOD))
+        line.append(
+            (f"{different} differ{'s' if different == 1 else ''}", TROUBLE) if different else ("the same", GOOD)
+        )
         line.append(("   v: another node", FAINT))
     return line
 

@@ -120,7 +120,7 @@ def _fsync(node: NodeView, moment: Moment, lit: Lit, width: int) -> Line:
 def _quorum(node: NodeView, moment: Moment, lit: Lit, width: int) -> Line:
     if node.quorate is None:
         return [(UNKNOWN_MARK if moment.recorded else "–", DIM)]
-    text = f"{number(node.votes)}/{number(node.expected_votes)} {YES if node.quorate else '✖ read-only'}"
+    text = f"{number(node.votes)}/{number(node.expected_votes)} {YES if node.quorate else '✖'}"
     return [lit.span(f"{node.info.nodeid} quorum", text, GOOD if node.quorate else TROUBLE)]
 
 

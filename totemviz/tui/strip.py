@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from totemviz.trace.words import span, who
 from totemviz.tui import marks
+from totemviz.tui.circle import partitions, quorum_words, rings
+from totemviz.tui.links import CUT, link_words
 from totemviz.tui.moment import Moment
-from totemviz.tui.paint import CHOSEN, DIM, FAINT, HEAD, TOKEN, TROUBLE, Drawing, Hit, Line, clip, line_width
+from totemviz.tui.paint import CHOSEN, DIM, FAINT, GOOD, HEAD, TOKEN, TROUBLE, Drawing, Hit, Line, clip, line_width
 from totemviz.tui.panel import Panel
-from totemviz.tui.ring import rings
 
 
 class RingStrip(Panel):
@@ -19,6 +20,7 @@ class RingStrip(Panel):
         hits: list[Hit] = []
         place = view.token
         up = rings(nodes)
+        divided = len(partitions(view)) > 1
         inside = [nodeid for members in up.values() for nodeid in members]
 
         def put(nodeid: int) -> None:
@@ -28,7 +30,9 @@ class RingStrip(Panel):
             line.extend([(marks.letter(node), role), *marks.marks(view, node)])
             hits.append(Hit(start, 0, line_width(line) - start, "node", nodeid))
 
-        for ring, members in up.items():
+        for number, (ring, members) in enumerate(up.items()):
+            if number:
+                line.append((f"{CUT}  ", TROUBLE) if divided else ("┊  ", DIM))
             line.append((f"ring {ring}  ", DIM))
             for index, nodeid in enumerate(members):
                 put(nodeid)
@@ -40,6 +44,8 @@ class RingStrip(Panel):
                     line.append((" ━✖  ", TROUBLE))
                 elif index < len(members) - 1:
                     line.append((" ──→ ", FAINT))
+            words, good = quorum_words(view, members) if divided else ("", True)
+            line.append((f"  {words}" if words else "", GOOD if good else TROUBLE))
             line.append(("  ", DIM))
         outside = [node.info.nodeid for node in nodes if node.info.nodeid not in inside]
         if outside:
@@ -47,7 +53,9 @@ class RingStrip(Panel):
             for nodeid in outside:
                 put(nodeid)
                 line.append((" ", DIM))
-        words = {
+        if view.cut_links and len(up) < 2:
+            line += link_words(view)
+        where = {
             "none": "",
             "at": f"token at {who(view, place.node)}",
             "held": f"{who(view, place.node)} holds the token: idle",
@@ -55,7 +63,7 @@ class RingStrip(Panel):
             "waiting": f"token waits at {who(view, place.node)} for {span(moment.now_ns - place.since_ns)}",
             "lost": "token lost",
         }
-        text = words[place.how]
+        text = where[place.how]
         room = width - line_width(line) - len(text) - 1
         if text and room >= 0:
             line.append((" " * room + text, TROUBLE if place.how in ("waiting", "lost") else TOKEN))

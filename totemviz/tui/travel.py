@@ -241,7 +241,7 @@ class Travel(Manners):
         if self.session.can_intervene:
             options.append((INVARIANTS, f"{'[x]' if stops.check_invariants else '[ ]'} an invariant becomes false"))
         options.append((NEW, "new …"))
-        keys = {"enter": "on, off", "e": "edit", "d": "forget", "u": "run until", "n": "new"}
+        keys = {"enter": "on/off", "e": "edit", "d": "forget", "u": "run until", "n": "new"}
         self.push_screen(Menu("stops: what holds the run", options, keys), self._change_stop)
 
     def _change_stop(self, answer: tuple[str, str] | None) -> None:

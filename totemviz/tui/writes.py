@@ -43,7 +43,9 @@ class WritesPanel(Panel):
 
     def title(self, moment: Moment) -> str:  # noqa: D102
         count = len(moment.view.writes)
-        return f"writes · {count}" if count else "writes"
+        under_way = len(_under_way(moment))
+        counts = [f"{count}"] if count > under_way else []
+        return " · ".join(["writes", *counts, *([f"{under_way} under way"] if under_way else [])])
 
     def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
         view = moment.view
@@ -53,7 +55,7 @@ class WritesPanel(Panel):
                 hint = "A capture of the ring does not show who wrote what."
             return Drawing([clip([(f" {hint}", DIM)], width)])
         if height == 1:
-            return Drawing([clip(self._short(moment, view.writes[max(view.writes)]), width)])
+            return Drawing([self._short(moment, view.writes[chosen(moment, 1)[0]], width)])
         nodes = len(moment.nodes)
         each = (nodes * 3 if nodes <= BLANKS_UP_TO else nodes * 2 + 1) if nodes <= LETTERS_UP_TO else 7
         widths = [4, 5, 7, 8, max(10, each), max(8, each), max(8, each), 9]
@@ -70,8 +72,7 @@ class WritesPanel(Panel):
         for head, room in zip(heads, widths[1:], strict=True):
             header += cell([(head, DIM)], room)
         lines = [header] if height > 1 else []
-        newest = sorted(view.writes, reverse=True)[: height - len(lines)]
-        for number in newest:
+        for number in chosen(moment, height - len(lines)):
             write = view.writes[number]
             line: Line = [*cell([(f" w{number} ", YOU), (who(view, write.node), HEAD)], 7)]
             line += cell([(_shorten(write.path, path - 1), PLAIN)], path)
@@ -81,12 +82,15 @@ class WritesPanel(Panel):
             lines.append(line)
         return Drawing(lines)
 
-    def _short(self, moment: Moment, write: WriteView) -> Line:
-        """The newest write in one line that needs no heading."""
+    def _short(self, moment: Moment, write: WriteView, width: int) -> Line:
+        """One write in one line that needs no heading, and how many more are under way."""
         cells = self._cells(moment, write)
         line: Line = [(f" w{write.write} ", YOU), (f"{who(moment.view, write.node)} ", HEAD)]
         line += [(f"{_shorten(write.path, 14)}  ", PLAIN), *cells["ordered"], ("  applied ", DIM), *cells["applied"]]
-        return [*line, (" durable ", DIM), *cells["durable"], (" caller ", DIM), *cells["caller"]]
+        line += [(" durable ", DIM), *cells["durable"], (" ", DIM), *cells["caller"]]
+        others = len(_under_way(moment) - {write.write})
+        more = f" +{others} " if others else ""
+        return [*cell(line, width - len(more)), (more, YOU)]
 
     def _cells(self, moment: Moment, write: WriteView) -> dict[str, Line]:
         change = write.changes[-1] if write.changes else None
@@ -133,6 +137,18 @@ class WritesPanel(Panel):
         if line_width(line) > len(nodes) * 3:  # a wide ⏳ takes the blank behind it
             line = [pair for pair in line if pair[0] != " "] if len(nodes) > 1 else line
         return line
+
+
+def _under_way(moment: Moment) -> set[int]:
+    """The writes whose caller still waits."""
+    return {number for number, write in moment.view.writes.items() if write.finished_ns < 0}
+
+
+def chosen(moment: Moment, rows: int) -> list[int]:
+    """The writes there is room for, newest first: those under way before those that are done."""
+    under_way = _under_way(moment)
+    wanted = sorted(moment.view.writes, key=lambda number: (number in under_way, number), reverse=True)
+    return sorted(wanted[:rows], reverse=True)
 
 
 def _reached(view: ClusterView, nodeid: int, head: str, change: Change | None) -> str:

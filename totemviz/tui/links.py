@@ -1,0 +1,90 @@
+"""The links that do not work as they should: marks on the ring, and one line of words."""
+
+from __future__ import annotations
+
+from totemviz.trace.view import ClusterView
+from totemviz.trace.words import who
+from totemviz.tui.circle import Circle, partitions, quorum_words
+from totemviz.tui.paint import DIM, GOOD, LINK_BASE, TROUBLE, Hit, Span
+
+CUT = "╳"
+BESIDE_THE_TOKEN = 0.3
+"""Where on its way the percent of a lossy link stands; a token in flight is drawn at the middle."""
+CROSSES_MAX = 12
+"""More marks than this would hide the ring; the line below tells."""
+
+
+def draw_links(circle: Circle, view: ClusterView) -> list[Hit]:
+    """Marks ╳ on cut links and the percent on lossy ones, once per pair of nodes; a wall of ╳ between partitions."""
+    hits: list[Hit] = []
+    marks: dict[tuple[int, int], tuple[str, int]] = {}
+    walls: dict[int, list[int]] = {}
+    for (source, target), link in view.cut_links.items():
+        if source not in circle.home or target not in circle.home:
+            continue
+        place = source * LINK_BASE + target
+        here, there = sorted((circle.home[source].group, circle.home[target].group))
+        if link.cut and here != there:
+            walls.setdefault(there, []).append(place)
+            continue
+        pair = (min(source, target), max(source, target))
+        text = CUT if link.cut else f"{link.loss_percent:g}%"
+        if marks.get(pair, ("", 0))[0] != CUT:
+            marks[pair] = (text, place)
+    if len(marks) <= CROSSES_MAX:
+        for (source, target), (text, place) in marks.items():
+            column, row = circle.link_cell(source, target, 0.5 if text == CUT else BESIDE_THE_TOKEN)
+            column = circle.canvas.text(column - len(text) // 2, row, text, TROUBLE)
+            hits.append(Hit(column, row, len(text), "link", place))
+    for group in range(1, len(circle.groups)):
+        column = circle.region(group)[0]
+        places = walls.get(group, [])
+        for row in range(1, circle.canvas.height - 1, 2):
+            circle.canvas.text(column, row, CUT, TROUBLE)
+            if places:
+                hits.append(Hit(column, row, 1, "link", places[(row // 2) % len(places)]))
+    return hits
+
+
+def draw_quorum(circle: Circle, view: ClusterView) -> None:
+    """Over each partition, what its nodes say of quorum."""
+    if not circle.divided:
+        return
+    for index, group in enumerate(circle.groups):
+        words, good = quorum_words(view, group)
+        first, width = circle.region(index)
+        text = words if len(words) < width - 1 else words.removeprefix("quorum: ")
+        circle.canvas.text(first + (width - len(text)) // 2, 0, text, GOOD if good else TROUBLE)
+
+
+def link_words(view: ClusterView) -> list[Span]:
+    """One line about the links, trouble first: partitions, else each cut pair; then what is lost where."""
+    cut = {key for key, link in view.cut_links.items() if link.cut}
+    spans: list[Span] = []
+    if cut:
+        groups = partitions(view)
+        if len(groups) > 1:
+            text = " ╳ ".join(" ".join(who(view, nodeid) for nodeid in group) for group in groups)
+        else:
+            text = " ".join(_pairs(view, cut, "╳", "→╳"))
+        spans.append((f" cut: {text} ", TROUBLE))
+    losses: dict[float, set[tuple[int, int]]] = {}
+    for key, link in view.cut_links.items():
+        if link.loss_percent and not link.cut:
+            losses.setdefault(link.loss_percent, set()).add(key)
+    for percent, links in sorted(losses.items(), reverse=True):
+        everywhere = len(links) + len(cut) >= len(view.nodes) * (len(view.nodes) - 1)
+        where = "" if everywhere else " " + " ".join(_pairs(view, links, "–", "→"))
+        spans.append((f" loss {percent:g} %{where} ", TROUBLE))
+    return spans or [(" all links work", DIM)]
+
+
+def _pairs(view: ClusterView, links: set[tuple[int, int]], both: str, one: str) -> list[str]:
+    """Pairs of nodes; a link that is only affected one way says which."""
+    words = []
+    for source, target in sorted(links):
+        if (target, source) not in links:
+            words.append(f"{who(view, source)}{one}{who(view, target)}")
+        elif source < target:
+            words.append(f"{who(view, source)}{both}{who(view, target)}")
+    return words
