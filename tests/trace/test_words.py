@@ -7,6 +7,7 @@ import pytest
 
 from tests.tui.synthetic import A, B, C, Story, domino, recording
 from totemviz.totem import effects as totem
+from totemviz.totem.effects import RingId
 from totemviz.trace import events as ev
 from totemviz.trace.cursor import Cursor
 from totemviz.trace.events import BODY_BY_KIND, Event
@@ -152,3 +153,26 @@ def test_lists():
     assert names(view, (A, B, C)) == "A, B and C"
     assert numbers((39,)) == "39"
     assert numbers((39, 40, 41, 44)) == "39–41 and 44"
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("COMMIT", "A and B have agreed on ring 1.13, C has agreed on ring 3.13: the commit token goes round twice."),
+        (
+            "RECOVERY",
+            "A and B form ring 1.13, C forms ring 3.13: "
+            "members of the old ring send each other what some of them miss.",
+        ),
+    ],
+)
+def test_every_ring_that_forms_is_told_with_its_own_nodes(state, told):
+    story = Story()
+    story.boot()
+    for ring, members in ((RingId(1, 0x13), (A, B)), (RingId(3, 0x13), (C,))):
+        story.ring = ring
+        for node in members:
+            story.state(node, state, -1, "", members)
+    cursor = Cursor(story.timeline)
+    cursor.move_to(len(story.timeline) - 1)
+    assert headline(cursor.view) == told

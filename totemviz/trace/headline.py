@@ -6,6 +6,7 @@ from totemviz.corosync import effects as corosync
 from totemviz.pmxcfs import effects as pmxcfs
 from totemviz.totem import effects as totem
 from totemviz.totem.config import MS
+from totemviz.totem.effects import RingId
 from totemviz.totem.states import Gather
 from totemviz.trace import events as ev
 from totemviz.trace.view import ClusterView, NodeView, Visit
@@ -154,17 +155,18 @@ def _told_dead(view: ClusterView, _now_ns: int) -> str:
 
 
 def _told_forming(view: ClusterView, _now_ns: int) -> str:
-    for state, told in (
-        ("COMMIT", "have agreed; the commit token of ring {ring} goes round twice"),
-        ("RECOVERY", "form ring {ring}: members of the old ring send each other what some of them miss"),
+    for state, has, have, meaning in (
+        ("COMMIT", "has agreed on ring {}", "have agreed on ring {}", "the commit token goes round twice"),
+        ("RECOVERY", "forms ring {}", "form ring {}", "members of the old ring send each other what some of them miss"),
     ):
-        nodes = [nodeid for nodeid, node in view.nodes.items() if node.state == state]
-        if nodes:
-            ring = view.nodes[nodes[-1]].ring_id
-            text = told.format(ring=ring)
-            if len(nodes) == 1:
-                text = text.replace("have ", "has ", 1).replace("form ", "forms ", 1)
-            return f"{names(view, nodes)} {text}."
+        rings: dict[RingId | None, list[int]] = {}
+        for nodeid, node in view.nodes.items():
+            if node.state == state:
+                rings.setdefault(node.ring_id, []).append(nodeid)
+        if rings:
+            told = ((have if len(nodes) > 1 else has, ring, nodes) for ring, nodes in rings.items())
+            each = (f"{names(view, nodes)} {verb.format(ring)}" for verb, ring, nodes in told)
+            return f"{', '.join(each)}: {meaning}."
     if all(node.state in ("", "STARTING") for node in view.nodes.values()):
         return "No ring yet. Press → to step until the nodes have found each other."
     return ""

@@ -4,57 +4,93 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from totemviz.sim.interventions import StallDisk, Write
-from totemviz.sim.scenario import Scenario, cluster_conf
+from totemviz.sim.interventions import Cut, DiskFault, StallDisk, Write
+from totemviz.sim.scenario import ClusterSpec, HaSpec, Scenario, cluster_conf
 from totemviz.sim.session import Session, Simulation
 from totemviz.sim.threads import HostModel
-from totemviz.sim.units import SECOND, Duration
-from totemviz.totem.effects import MessagesMulticast
-from totemviz.trace.cursor import Step
+from totemviz.sim.units import MS, SECOND, Duration
+from totemviz.sim.world import node_infos
+from totemviz.trace.conditions import compile_condition
 from totemviz.tui.app import Cockpit
 
-SIZE = (120, 40)
+
+def started(scenario: Scenario) -> Simulation:
+    """A session whose nodes form a ring."""
+    session = Simulation(scenario, cluster_conf(scenario, "pictures", Path()))
+    session.warm_up()
+    return session
 
 
 def stalled_disk() -> Simulation:
     """C's disk stalls while a write is applied, and the token waits there."""
     scenario = Scenario(title="a stalled disk on C", seed=7, disks={"3": "usb-stick"}, host_model=HostModel.ARTICLE)
-    session = Simulation(scenario, cluster_conf(scenario, "pictures", Path()))
-    session.warm_up()
+    session = started(scenario)
     session.intervene(StallDisk(node=3, duration=Duration(12 * SECOND)))
     session.intervene(Write(node=1))
     session.advance(2_100_000_000)
     return session
 
 
-def token_visit() -> Simulation:
-    """A message is multicast in the third stage of a token visit."""
-    scenario = Scenario(title="one write", seed=7, host_model=HostModel.MEASURED)
-    session = Simulation(scenario, cluster_conf(scenario, "pictures", Path()))
-    session.warm_up()
-    session.intervene(Write(node=2))
-    while session.forward(Step.STAGE):
-        body = session.cursor.view.last.body if session.cursor.view.last is not None else None
-        if isinstance(body, MessagesMulticast) and body.count:
-            break
+def partition() -> Simulation:
+    """D and E are cut off: two rings, one with quorum."""
+    session = started(Scenario(title="five nodes", seed=7, cluster=ClusterSpec(nodes=5), host_model=HostModel.MEASURED))
+    session.intervene(Cut(nodes=(4, 5)))
+    stop = compile_condition("node(5).votes == 2 and every(mode == SYNCED)", node_infos(session.world.conf))
+    session.run_until(stop, 30 * SECOND)
     return session
 
 
-async def picture(session: Session, path: Path, size: tuple[int, int] = SIZE) -> None:
+def fenced() -> Simulation:
+    """C's disk hangs, its watchdog is not fed any more, and the node is reset while the ring is healthy."""
+    scenario = Scenario(
+        title="a disk that hangs, and the watchdog of C",
+        seed=7,
+        host_model=HostModel.MEASURED,
+        ha=HaSpec(nodes=(1, 2, 3), boot=Duration(0)),
+    )
+    session = started(scenario)
+    session.intervene(Write(node=1, path="files-{n}", content="memory: 2048\n", count=280, every=Duration(50 * MS)))
+    session.advance(2 * SECOND)
+    session.intervene(DiskFault(node=3, fault="stuck"))
+    session.run_until(compile_condition("node_fenced", ()), 120 * SECOND)
+    return session
+
+
+class Picture(NamedTuple):
+    """A screenshot: its session, the keys pressed in it, and its size (columns, rows)."""
+
+    session: Callable[[], Session]
+    keys: tuple[str, ...] = ()
+    size: tuple[int, int] = (120, 40)
+
+
+PICTURES = {
+    "cockpit.svg": Picture(stalled_disk),
+    "partition.svg": Picture(partition, size=(120, 36)),
+    "why.svg": Picture(fenced, ("y", "f"), (120, 18)),
+}
+
+
+async def take(picture: Picture, path: Path) -> None:
     """Write one screenshot as SVG."""
-    app = Cockpit(session)
-    async with app.run_test(size=size) as pilot:
+    app = Cockpit(picture.session())
+    app.animation_level = "none"
+    async with app.run_test(size=picture.size) as pilot:
+        await pilot.pause()
+        await pilot.press(*picture.keys)
         await pilot.pause()
         path.write_text(app.export_screenshot(title="totemviz"), encoding="utf-8")
 
 
 def main() -> None:
-    """Make all pictures in the folder given."""
-    folder = Path(sys.argv[1])
-    asyncio.run(picture(stalled_disk(), folder / "cockpit.svg"))
-    asyncio.run(picture(token_visit(), folder / "token-visit.svg"))
+    """Make all pictures in the folder given, or those that are named."""
+    folder, *names = sys.argv[1:]
+    for name in names or PICTURES:
+        asyncio.run(take(PICTURES[name], Path(folder) / name))
 
 
 if __name__ == "__main__":
