@@ -110,7 +110,7 @@ CHECKERS: Mapping[int, type[Invariant]] = {invariant.number: invariant for invar
 """All checkers by the number of their invariant."""
 
 _FREED_EARLY = "token_copy_frees_messages"
-_MAY_FOLLOW_FROM_FREEING = frozenset({9, 34})
+_MAY_FOLLOW_FROM_FREEING = frozenset({6, 9, 34})
 _MIX_UP = frozenset({"recovery_counters_survive", "ring_id_not_synced"})
 
 
@@ -170,7 +170,7 @@ def check(
 def unexpected(violations: Sequence[Violation]) -> list[Violation]:
     """Those that are not known failures of the faithful machine, nor may follow from them.
 
-    A message freed too early may be missing in a recovery (9, 34). After an ordinary message in RECOVERY, two rings'
+    A message freed too early may be missing in a recovery (6, 9, 34). After an ordinary message in RECOVERY, two rings'
     messages are mixed up on some node; after a power cut two rings may have the same id. Nothing more can be expected
     then.
     """
