@@ -120,6 +120,10 @@ class Sync:
         if message.ring_id != self.ring_id:
             self._log("barrier for old ring - discarding")
             return
+        if self._index == len(self._service_ids):
+            # Only a ring that mixed up two rings' messages brings a barrier after the last one. corosync would look
+            # past the end of its list and call what is not there (sync.c: sync_barrier_handler).
+            return
         self._waiting.discard(source)
         if self._waiting:
             return
