@@ -24,7 +24,8 @@ from totemviz.sim.interventions import (
     StallDisk,
     Write,
 )
-from totemviz.sim.scenario import Scenario, check_intervention, cluster_conf
+from totemviz.sim.possible import check_intervention
+from totemviz.sim.scenario import Scenario, cluster_conf
 from totemviz.sim.threads import HostModel
 from totemviz.sim.world import World
 from totemviz.totem.effects import Log, MembershipInstalled

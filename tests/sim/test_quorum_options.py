@@ -19,7 +19,8 @@ from totemviz.sim.interventions import (
     Restart,
     StallDisk,
 )
-from totemviz.sim.scenario import Scenario, check_intervention
+from totemviz.sim.possible import check_intervention
+from totemviz.sim.scenario import Scenario
 from totemviz.sim.session import Simulation
 from totemviz.sim.threads import HostModel
 from totemviz.sim.world import World

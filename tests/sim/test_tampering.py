@@ -21,7 +21,8 @@ from totemviz.sim.interventions import (
     SetTimeout,
     Write,
 )
-from totemviz.sim.scenario import RELOADED_KEYS, Scenario, cluster_conf
+from totemviz.sim.possible import RELOADED_KEYS
+from totemviz.sim.scenario import Scenario, cluster_conf
 from totemviz.sim.session import Simulation
 from totemviz.sim.units import MS, SECOND, US, Duration
 from totemviz.totem.config import KEYS

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from totemviz.sim import guest_tools, network_tools
 from totemviz.sim import interventions as do
 from totemviz.sim.interventions.hosts import HOST
-from totemviz.sim.scenario import with_key
+from totemviz.sim.possible import with_key
 from totemviz.sim.threads import COROSYNC, PMXCFS
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import msgspec
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.sim.branches import Branch, Family
 from totemviz.sim.interventions import AnyIntervention, DeliverLost
-from totemviz.sim.scenario import Scenario, check_intervention, programs_of
+from totemviz.sim.possible import check_intervention, programs_of
+from totemviz.sim.scenario import Scenario
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import SECOND
 from totemviz.sim.world import World

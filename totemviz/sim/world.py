@@ -23,7 +23,8 @@ from totemviz.sim.disk import Disk
 from totemviz.sim.doing import DO
 from totemviz.sim.host import Host, ring_id_file
 from totemviz.sim.network import Link, Loss, Network
-from totemviz.sim.scenario import Scenario, with_node
+from totemviz.sim.possible import with_node
+from totemviz.sim.scenario import Scenario
 from totemviz.sim.scheduler import Planned, Scheduler
 from totemviz.sim.seed import CONFIG_DB, load_database, seed_database
 from totemviz.sim.units import MS, US, Duration

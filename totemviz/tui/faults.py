@@ -16,9 +16,9 @@ from textual.widgets.option_list import Option
 
 from totemviz.sim import interventions as do
 from totemviz.sim.interventions import AnyIntervention
+from totemviz.sim.possible import VOTES_MAX
 from totemviz.sim.profiles import PROFILES
 from totemviz.sim.quorum_tools import VOTES
-from totemviz.sim.scenario import VOTES_MAX
 from totemviz.sim.units import Duration
 from totemviz.trace.view import Flight, NodeView
 from totemviz.tui.dialogs import Dialog, EntryError, find_node
