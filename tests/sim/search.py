@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import os
 import time
 from collections import Counter
@@ -376,7 +377,9 @@ def tally(examples: int, first_seed: int, chunk: int, keep: Path | None, given: 
         def judge(self, scenario: Scenario) -> None:
             result.add(scenario)
 
-    for number in range(first_seed, first_seed + -(-examples // chunk)):
+    for number in itertools.count(first_seed):
+        if result.examples >= examples:  # a chunk may hold a few cases more than were asked for
+            break
         machine: Callable[[], RuleBasedStateMachine] = seed(number)(type("Counted", (Counted,), {}))
         size = min(chunk, examples - result.examples)
         run_state_machine_as_test(machine, settings=settings(GENERATE, max_examples=size))
