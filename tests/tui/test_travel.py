@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, Label
 
 from tests.tui.test_keys import SIZE, Simulation_cockpit, words
 from totemviz.sim import world as world_module
@@ -340,6 +340,22 @@ async def test_everything_is_shared_as_a_string_and_as_a_file(tmp_path):
         for again in (restore(*load_share_string(app.clipboard)), restore(*load_scenario(tmp_path / "kept.toml"))):
             assert again.timeline.digest() == app.session.timeline.digest()
             assert again.cursor.position == app.session.cursor.position
+
+
+async def test_saving_writes_over_no_other_file(tmp_path):
+    app = warm()
+    kept, own = tmp_path / "somebody-elses.toml", tmp_path / "own.toml"
+    kept.write_text("precious")
+    async with app.run_test(size=SIZE) as pilot:
+        await press(pilot, "s")
+        await type_line(pilot, app, str(kept))
+        assert "already" in str(app.screen.query_one("#mistake", Label).content)
+        assert kept.read_text() == "precious"
+        for _ in range(2):
+            await type_line(pilot, app, str(own))
+            assert "Saved" in app.notice
+            await press(pilot, "s")
+        assert own.read_text()
 
 
 async def test_a_recording_says_what_it_cannot(open_at):

@@ -37,6 +37,6 @@ def settings_file() -> Path:
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that it is always either the old one or the new one. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_name(f"{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

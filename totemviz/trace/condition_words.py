@@ -6,14 +6,20 @@ A part has a function that reads it, what it means (for help), and whether it gr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from totemviz.trace.events import kind_of
+from totemviz.trace.events import Event, kind_of
+from totemviz.trace.journeys import WriteView
+from totemviz.trace.view import ClusterView, NodeView
 
-if TYPE_CHECKING:
-    from totemviz.trace.conditions import Instant
-    from totemviz.trace.journeys import WriteView
-    from totemviz.trace.view import NodeView
+
+class Instant(NamedTuple):
+    """What a condition is asked about: an event just applied (None between two events), and the view at a time."""
+
+    view: ClusterView
+    event: Event | None
+    now_ns: int
+    node: NodeView | None = None
 
 
 class Part(NamedTuple):

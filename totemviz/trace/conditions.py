@@ -20,14 +20,14 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from totemviz.totem.effects import Log
-from totemviz.trace.condition_words import ATTRIBUTES, CALLS, NODE, NODE_WORDS, PLAIN, STATES, TOKEN, WRITE
+from totemviz.trace.condition_words import ATTRIBUTES, CALLS, NODE, NODE_WORDS, PLAIN, STATES, TOKEN, WRITE, Instant
 from totemviz.trace.events import BODY_BY_KIND, Event, NodeInfo
-from totemviz.trace.view import ClusterView, NodeView
+from totemviz.trace.view import ClusterView
 
 _UNITS_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
 _LITERAL = re.compile(r"""("[^"]*"|'[^']*')|(?<![\w.])(\d+(?:\.\d+)?)\s?(ns|us|µs|ms|min|s)\b""")
@@ -48,15 +48,6 @@ _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {ast.Add: operator.add, ast
 
 class ConditionError(ValueError):
     """A condition that means nothing: one line with the place and the mend."""
-
-
-class Instant(NamedTuple):
-    """What a condition is asked about: an event just applied (None between two events), and the view at a time."""
-
-    view: ClusterView
-    event: Event | None
-    now_ns: int
-    node: NodeView | None = None
 
 
 Ask = Callable[[Instant], Any]

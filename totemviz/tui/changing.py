@@ -5,10 +5,11 @@ A part of the cockpit.
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 from totemviz.sim.branches import Branch
+from totemviz.sim.folders import write_whole
 from totemviz.sim.interventions import AnyIntervention
 from totemviz.sim.scenario import dump_scenario
 from totemviz.sim.session import Simulation
@@ -46,6 +47,8 @@ class Changing(Travel):
     """The keys that change the cluster, and those for what becomes of it."""
 
     chosen = 0
+    saved_as = ""
+    """The file this session was saved in, which may be written over."""
 
     def known_nodes(self) -> list[NodeView]:
         """All nodes at the cursor, by node id."""
@@ -359,17 +362,31 @@ class Changing(Travel):
                 self.say("The string is in the clipboard.")
                 return
             try:
-                Path(name.strip()).write_text(dump_scenario(kept), encoding="utf-8")
+                write_whole(Path(name.strip()), dump_scenario(kept))
             except OSError as error:
                 self.say(f"{name.strip()} cannot be written: {error.strerror}.")
                 return
-            self.say(f"Saved; totemviz run {name.strip()} opens it again.")
+            self.saved_as = name.strip()
+            self.say(f"Saved; totemviz run {self.saved_as} opens it again.")
 
-        self.push_screen(Ask("save and share", hint, "session.toml", _check_name), save)
+        self.push_screen(Ask("save and share", hint, self.saved_as or _free_file(), self._check_file), save)
+
+    def _check_file(self, text: str) -> str:
+        """Why a session cannot be saved under this name: no file is lost but the one this session was saved in."""
+        name = text.strip()
+        if name and name != self.saved_as and Path(name).exists():
+            return f"there is a {name} already; {_free_file()} is free"
+        return _check_name(name)
 
 
 def _check_name(text: str) -> str:
     return "" if text.strip() else "type a name"
+
+
+def _free_file() -> str:
+    """``session.toml``, with a number if there is one."""
+    names = chain(["session.toml"], (f"session-{number}.toml" for number in count(2)))
+    return next(name for name in names if not Path(name).exists())
 
 
 def _table(rows: tuple[Row, ...], first: str, second: str, width: int) -> list[str]:
