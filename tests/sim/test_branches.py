@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from random import Random
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.trace.test_cursor import state
 from totemviz.sim import branches as branches_module
+from totemviz.sim import instalments
 from totemviz.sim import world as world_module
 from totemviz.sim.interventions import Cut, Heal, Kill, Loss, Pause, Restart, StallDisk, Write
 from totemviz.sim.scenario import ClusterSpec, Scenario, cluster_conf
@@ -298,3 +300,42 @@ def test_what_if_chance_had_not_lost_it() -> None:
     assert session.timeline.digest() == fresh_digest(session)
     session.redo()
     assert session.family.current is session.family.branches[0] and session.cursor.position == asked_at
+
+
+@pytest.mark.parametrize("what", ["intervening", "leaving_out", "undoing", "branching_under"])
+def test_long_work_can_be_given_up_and_nothing_is_changed(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(instalments, "INSTALMENT_EVENTS", 50)
+    session = opened()
+    session.advance(3 * SECOND)
+    session.intervene(Pause(node=2, duration=Duration(100 * MS)))
+    paused = session.cursor.position
+    session.advance(SECOND)
+    session.intervene(Pause(node=3, duration=Duration(100 * MS)))
+    session.advance(SECOND)
+    session.retreat(500 * MS)
+    event = next(e.id for e in session.timeline[paused - 5 :] if isinstance(e.body, ev.Intervened))
+
+    def work() -> Generator[float, None, object]:
+        return {
+            "intervening": lambda: session.intervening(Kill(node=1)),
+            "leaving_out": lambda: session.leaving_out(event),
+            "undoing": session.undoing,
+            "branching_under": lambda: session.branching_under(HostModel.ARTICLE),
+        }[what]()
+
+    def seen() -> tuple[object, ...]:
+        family = session.family
+        return (family.current, list(family), session.timeline.digest(), session.cursor.position, list(session._undone))
+
+    before = seen()
+    for instalments_done in (1, 2, 5):
+        begun = work()
+        shares = [next(begun) for _ in range(instalments_done)]
+        assert shares == sorted(shares)
+        assert 0 < shares[-1] < 1
+        assert seen() == before
+        begun.close()
+        assert seen() == before
+    instalments.finish(work())
+    assert session.family.current is not before[0]
+    assert session.timeline.digest() == fresh_digest(session)

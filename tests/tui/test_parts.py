@@ -22,7 +22,6 @@ from totemviz.tui.lit import Lit
 from totemviz.tui.moment import Moment
 from totemviz.tui.nodes import NodesPanel, choose
 from totemviz.tui.paint import CHANGED, LINK_BASE, clip, fit, line_width, wrap
-from totemviz.tui.player import BUDGET_S, Player
 from totemviz.tui.ring import RingPanel
 from totemviz.tui.scrubber import Ticks, nice_end
 from totemviz.tui.stages import StagesPanel
@@ -330,62 +329,3 @@ def test_dissection_covers_every_byte_and_agrees_with_the_codec(message, little)
     assert values["nodeid"] == message.nodeid
     if isinstance(message, wire.Token):
         assert (values["seq"], values["token_seq"], values["rtr[0].seq"]) == (41, 1236, 39)
-
-
-class Clock:
-    def __init__(self):
-        self.now_s = 0.0
-
-    def __call__(self):
-        return self.now_s
-
-
-class Slow(Session):
-    """Every advance takes a while."""
-
-    can_intervene = True
-    clock: Clock
-    cost_s = 0.0
-    total_ns = 0
-
-    def advance(self, duration_ns):
-        self.clock.now_s += self.cost_s
-        self.total_ns += duration_ns
-        return True
-
-
-def test_player_keeps_the_speed_through_silence():
-    story = domino()
-    session, clock = Session(story.timeline), Clock()
-    session.cursor.move_to(story.marks["waiting"])
-    player = Player(clock)
-    player.start(session.cursor.view.time_ns)
-    begin = player.time_ns
-    for _ in range(12):
-        clock.now_s += 0.1
-        assert player.frame(session)
-    assert player.time_ns - begin == pytest.approx(1.2e9, rel=1e-6)
-    assert session.cursor.position > story.marks["waiting"]
-
-
-def test_player_falls_behind_rather_than_freezing():
-    session, clock = Slow(domino().timeline), Clock()
-    session.clock, session.cost_s = clock, 0.02
-    player = Player(clock)
-    player.change_speed(99)
-    player.start(0)
-    for _ in range(20):
-        clock.now_s += 0.1
-        before = clock.now_s
-        player.frame(session)
-        assert clock.now_s - before < BUDGET_S + 0.03
-
-
-def test_player_stops_at_the_end_of_a_recording():
-    story = recording()
-    session, clock = Session(story.timeline), Clock()
-    player = Player(clock)
-    player.start(0)
-    clock.now_s += 0.2
-    assert not player.frame(session)
-    assert session.cursor.at_end

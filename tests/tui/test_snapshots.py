@@ -14,7 +14,7 @@ from totemviz.sim.scenario import Scenario, cluster_conf
 from totemviz.sim.session import Simulation
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import MS, SECOND, Duration
-from totemviz.tui import changing
+from totemviz.tui import branching
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 each_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -124,5 +124,5 @@ def two_branches():
 
 @each_size
 def test_files_and_branches(all_accepted, two_branches, monkeypatch, size):
-    monkeypatch.setattr(changing, "share_string", lambda kept: "totemviz:a-string-as-an-example")
+    monkeypatch.setattr(branching, "share_string", lambda kept: "totemviz:a-string-as-an-example")
     assert all_accepted(cockpit_on(two_branches), SIMULATED, size) == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from totemviz.sim.instalments import Instalments
 from totemviz.sim.interventions import AnyIntervention
 from totemviz.sim.session import LOOK_AHEAD_NS, Simulation
 from totemviz.sim.threads import HostModel
@@ -49,10 +50,10 @@ class GatedSimulation(Simulation):
         """The same cluster with the same interventions under another host model; its gate is up to the lesson."""
         return GatedSimulation(super().with_host_model(model).scenario, self.conf)
 
-    def intervene(self, intervention: AnyIntervention) -> None:
+    def intervening(self, intervention: AnyIntervention) -> Instalments[None]:
         """Do something at the cursor; in the past this opens a branch. Raises ValueError as ``Simulation`` does."""
+        yield from super().intervening(intervention)
         self._refused = None
-        super().intervene(intervention)
 
     def _pass(self, event: Event) -> bool:
         """Move over an event if it may be seen; else it is as if it had not happened yet."""

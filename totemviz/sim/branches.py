@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from totemviz.corosync.conf import CorosyncConf
+from totemviz.sim.instalments import Instalments, finish, making_again, running
 from totemviz.sim.scenario import Scenario
 from totemviz.sim.world import World
 from totemviz.trace.cursor import Cursor
-from totemviz.trace.timeline import NoTimeline, Timeline
+from totemviz.trace.timeline import Timeline
 
 WORLDS_KEPT = 4
 NAME_MAX = 48
@@ -40,10 +41,15 @@ class Branch:
         The parent's scenario up to there and ``scenario`` must be the same. What happened at one moment cannot be
         parted, so the branch may hold a few more of the parent's events; its cursor stands at ``position``.
         """
+        return finish(cls.forking(name, parent, scenario, position))
+
+    @classmethod
+    def forking(cls, name: str, parent: Branch, scenario: Scenario, position: int) -> Instalments[Branch]:
+        """As ``forked``, in instalments: the run up to ``position`` is made again."""
         branch = cls.__new__(cls)
         branch.name, branch.conf, branch.scenario, branch.parent = name, parent.conf, scenario, parent
         branch._slept_at_ns = 0
-        branch._world = made_again(scenario, parent.conf, position + 1)
+        branch._world = yield from making_again(scenario, parent.conf, position + 1)
         branch.timeline = branch._world.timeline = parent.timeline.forked(branch._world.events)
         branch.forked_at = len(branch.timeline) - 1
         branch.cursor = parent.cursor.forked(branch.timeline, position)
@@ -52,11 +58,16 @@ class Branch:
     @property
     def world(self) -> World:
         """The world at the end of the timeline; made again if it was put to sleep."""
+        return finish(self.waking())
+
+    def waking(self) -> Instalments[World]:
+        """As ``world``, in instalments."""
         if self._world is None:
-            self._world = made_again(self.scenario, self.conf, len(self.timeline))
-            assert self._world.events == len(self.timeline)
-            self._world.timeline = self.timeline
-            self._world.run_until(self._slept_at_ns)
+            world = yield from making_again(self.scenario, self.conf, len(self.timeline))
+            assert world.events == len(self.timeline)
+            world.timeline = self.timeline
+            yield from running(world, self._slept_at_ns)
+            self._world = world
         return self._world
 
     def sleep(self) -> None:
@@ -70,14 +81,6 @@ class Branch:
     def awake(self) -> bool:
         """Whether the world is there."""
         return self._world is not None
-
-
-def made_again(scenario: Scenario, conf: CorosyncConf, events: int) -> World:
-    """The world of a scenario when it has written at least ``events`` events; its timeline keeps none of them."""
-    world = World(scenario, conf, NoTimeline())
-    while world.events < events and world.step():
-        pass
-    return world
 
 
 class Family:

@@ -10,6 +10,7 @@ import msgspec
 
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.sim.branches import Branch, Family
+from totemviz.sim.instalments import Instalments, finish, running
 from totemviz.sim.interventions import AnyIntervention, DeliverLost
 from totemviz.sim.possible import check_intervention, programs_of
 from totemviz.sim.scenario import Scenario
@@ -124,6 +125,11 @@ class Session:
     def intervene(self, intervention: AnyIntervention) -> None:
         """Do something to the cluster at the cursor. Raises RuntimeError where nothing can be done (recordings)."""
         raise RuntimeError("this is a recording: nothing in it can be changed")
+
+    def intervening(self, intervention: AnyIntervention) -> Instalments[None]:
+        """As ``intervene``, in instalments."""
+        self.intervene(intervention)
+        yield 1.0
 
 
 class Simulation(Session):
@@ -255,15 +261,22 @@ class Simulation(Session):
 
     def branch_off(self, name: str, *, before: int | None = None) -> Branch:
         """Open a branch at the cursor, or just before an event, and look at it."""
+        return finish(self.branching_off(name, before=before))
+
+    def branching_off(self, name: str, *, before: int | None = None) -> Instalments[Branch]:
+        """As ``branch_off``, in instalments."""
         position = self.cursor.position if before is None else before - 1
         now_ns = self.cursor_time_ns if before is None else 0
         parent = self.family.current
-        branch = Branch.forked(name, parent, self.scenario_until(position), position)
+        branch = yield from Branch.forking(name, parent, self.scenario_until(position), position)
         if now_ns > branch.cursor.view.time_ns and branch.cursor.at_end:
             branch.world.run_until(now_ns)
+        self._look_at_new(branch)
+        return branch
+
+    def _look_at_new(self, branch: Branch) -> None:
         self.family.add(branch)
         self._look_at_current()
-        return branch
 
     def intervene(self, intervention: AnyIntervention) -> None:
         """Do something at the cursor; in the past this opens a branch named after it.
@@ -272,12 +285,17 @@ class Simulation(Session):
 
         Raises ValueError, one line with the mend, if it cannot be done in this cluster.
         """
-        programs = programs_of(done.intervention for done in self.world.done)
-        problem = check_intervention(intervention, self.world.conf, programs)
+        finish(self.intervening(intervention))
+
+    def intervening(self, intervention: AnyIntervention) -> Instalments[None]:
+        """As ``intervene``, in instalments: a past is made again first."""
+        world = yield from self.family.current.waking()
+        programs = programs_of(done.intervention for done in world.done)
+        problem = check_intervention(intervention, world.conf, programs)
         if problem is not None:
             raise ValueError(problem[1])
-        if not self.cursor.at_end and self.world.now_ns > self.cursor.view.time_ns:
-            self.branch_off(intervention.text)
+        if not self.cursor.at_end and world.now_ns > self.cursor.view.time_ns:
+            yield from self.branching_off(intervention.text)
         self._undone.clear()
         self.world.intervene(intervention)
         self.cursor.move_to(len(self.timeline) - 1)
@@ -287,17 +305,21 @@ class Simulation(Session):
 
         Returns what is undone, in words. Raises ValueError if nothing was done.
         """
+        return finish(self.undoing())
+
+    def undoing(self) -> Instalments[str]:
+        """As ``undo``, in instalments."""
         before = [done for done in self.world.done if done.intervention.after_event < self.cursor.position]
         if not before:
             raise ValueError("nothing was done to the cluster before this moment")
         last = before[-1].intervention
-        here = self.family.current
-        self._undone.append((here, self.cursor.position))
+        here, position = self.family.current, self.cursor.position
         if here.parent is not None and here.forked_at == last.after_event and not before[-1].scripted:
             self.switch(here.parent)
             self.cursor.move_to(last.after_event)
         else:
-            self._without(f"without: {last.text}", last.after_event, keep_later=False)
+            yield from self._making_without(f"without: {last.text}", last.after_event, keep_later=False)
+        self._undone.append((here, position))
         self._clock = (self.cursor.position, self.cursor.view.time_ns)
         return last.text
 
@@ -315,22 +337,29 @@ class Simulation(Session):
         A datagram that was lost by chance can be left unlost in the same way. What was done later is done again, at its
         time. ``redo`` returns. Raises ValueError if the event is neither.
         """
-        here, position, event = self.family.current, self.cursor.position, self.timeline[event_id]
+        return finish(self.leaving_out(event_id))
+
+    def leaving_out(self, event_id: int) -> Instalments[Branch]:
+        """As ``without``, in instalments."""
+        here, position, end_ns = self.family.current, self.cursor.position, self.cursor_time_ns
+        event = self.timeline[event_id]
         if is_chance(event):
-            self._undone.append((here, position))
-            return self._without_loss(event)
-        done = next((d for d in self.world.done if d.intervention.after_event == event_id - 1), None)
-        if done is None:
-            raise ValueError(f"event {event_id} is not something that was done to the cluster")
+            branch = yield from self._sparing(event)
+        else:
+            done = next((d for d in self.world.done if d.intervention.after_event == event_id - 1), None)
+            if done is None:
+                raise ValueError(f"event {event_id} is not something that was done to the cluster")
+            name = f"without: {done.intervention.text}"
+            branch = yield from self._making_without(name, event_id - 1, keep_later=True, until_ns=end_ns)
         self._undone.append((here, position))
-        end_ns = self.cursor_time_ns
-        branch = self._without(f"without: {done.intervention.text}", event_id - 1, keep_later=True)
-        self.world.run_until(end_ns)
-        self.cursor.seek_time(end_ns)
-        self._clock = (self.cursor.position, end_ns)
+        self._seek(end_ns)
         return branch
 
-    def _without_loss(self, event: Event) -> Branch:
+    def _seek(self, time_ns: int) -> None:
+        self.cursor.seek_time(time_ns)
+        self._clock = (self.cursor.position, time_ns)
+
+    def _sparing(self, event: Event) -> Instalments[Branch]:
         """The same run up to the same time, but this datagram arrives."""
         assert isinstance(event.body, DatagramDropped)
         spared = DeliverLost(sent=event.body.sent, target=event.body.target)
@@ -342,16 +371,15 @@ class Simulation(Session):
         later = [a if a.at == event.time_ns else a.loosened() for a in (*given, *world.script[scripted:])]
         interventions = (*(done.intervention for done in before), *later)
         scenario = msgspec.structs.replace(self.scenario, interventions=interventions)
-        branch = Branch.forked(spared.text, self.family.current, scenario, event.id)
-        self.family.add(branch)
-        self._look_at_current()
-        self.world.intervene(spared)
-        self.world.run_until(end_ns)
-        self.cursor.seek_time(end_ns)
-        self._clock = (self.cursor.position, end_ns)
+        branch = yield from Branch.forking(spared.text, self.family.current, scenario, event.id)
+        branch.world.intervene(spared)
+        yield from running(branch.world, end_ns)
+        self._look_at_new(branch)
         return branch
 
-    def _without(self, name: str, position: int, *, keep_later: bool) -> Branch:
+    def _making_without(
+        self, name: str, position: int, *, keep_later: bool, until_ns: int | None = None
+    ) -> Instalments[Branch]:
         """A branch that is the same up to the event ``position``, and where what was done just after it is not."""
         world = self.world
         index = next(i for i, done in enumerate(world.done) if done.intervention.after_event == position)
@@ -360,9 +388,10 @@ class Simulation(Session):
         later = tuple(action.loosened() for action in (*given, *world.script[scripted:]))
         before = tuple(done.intervention for done in world.done[:index])
         scenario = msgspec.structs.replace(self.scenario, interventions=(*before, *later))
-        branch = Branch.forked(name, self.family.current, scenario, position)
-        self.family.add(branch)
-        self._look_at_current()
+        branch = yield from Branch.forking(name, self.family.current, scenario, position)
+        if until_ns is not None:
+            yield from running(branch.world, until_ns)
+        self._look_at_new(branch)
         return branch
 
     def scenario_until(self, position: int) -> Scenario:
@@ -379,13 +408,15 @@ class Simulation(Session):
 
     def branch_under(self, model: HostModel) -> Branch:
         """As ``with_host_model``, as a branch of its own in this session, up to the same time; on screen."""
+        return finish(self.branching_under(model))
+
+    def branching_under(self, model: HostModel) -> Instalments[Branch]:
+        """As ``branch_under``, in instalments."""
         end_ns = self.cursor_time_ns
         branch = Branch(f"{model.value} model", self.conf, self._under(model), self.family.current)
-        self.family.add(branch)
-        branch.world.run_until(end_ns)
-        self._look_at_current()
-        self.cursor.seek_time(end_ns)
-        self._clock = (self.cursor.position, end_ns)
+        yield from running(branch.world, end_ns)
+        self._look_at_new(branch)
+        self._seek(end_ns)
         return branch
 
     def _under(self, model: HostModel) -> Scenario:

@@ -1,7 +1,7 @@
 """The cockpit: puts panels on the screen and shows them the moment. Decides nothing else.
 
-Its keys live in its base classes: ``travel`` goes through time, ``changing`` changes the cluster and keeps branches,
-``manners`` has what every good terminal program can do.
+Its keys live in its base classes: ``travel`` goes through time, ``changing`` changes the cluster, ``branching``
+keeps what comes of it, ``manners`` has what every good terminal program can do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from totemviz.sim.folders import last_session_file, write_whole
 from totemviz.sim.scenario import dump_scenario
 from totemviz.sim.session import Session, Simulation
 from totemviz.sim.sharing import saved_session
-from totemviz.tui.changing import Changing
+from totemviz.tui.branching import Branching
 from totemviz.tui.code import CodePanel
 from totemviz.tui.commands import fault_commands
 from totemviz.tui.eventlist import EventList, matcher
@@ -44,7 +44,7 @@ from totemviz.tui.tabs import ELSEWHERE_WHEN_WIDE, FIRST, TabBar, Tabs
 from totemviz.tui.writes import WritesPanel
 
 
-class Cockpit(Changing):
+class Cockpit(Branching):
     """One session on one screen. ``lesson`` is a widget that docks at the right; if it has ``show``, it follows."""
 
     CSS_PATH = "cockpit.tcss"
@@ -105,15 +105,18 @@ class Cockpit(Changing):
             wanted = Scalar.parse("1fr") if nodes.has_class(ALONE) else Scalar.from_number(height)
             if nodes.styles.height != wanted:
                 nodes.styles.height = wanted
+        player = self.player
         moment = Moment(
             self.session,
             max(self._now_ns, view.time_ns),
             self.chosen,
-            self.player.playing,
-            self.player.speed,
-            self._quiet,
-            self.notice,
-            self.looked,
+            playing=player.playing,
+            backward=player.playing and player.backward,
+            speed=player.speed,
+            achieved=player.achieved if player.playing else 0.0,
+            quiet=self._quiet,
+            notice=self.notice,
+            looked=self.looked,
         )
         for panel in self._panels:
             panel.show(moment)

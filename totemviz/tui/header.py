@@ -22,11 +22,36 @@ from totemviz.tui.paint import (
     wrap,
 )
 from totemviz.tui.panel import Panel
+from totemviz.tui.player import FASTEST
+
+NEAR = 1.2
+"""A speed achieved that is nearer to the one asked for than by this factor is that one."""
 
 
 def speed_text(speed: float) -> str:
-    """``1×``, ``0.001×``."""
+    """``1×``, ``0.001×``; ``as fast as possible`` for a speed without limit."""
+    if speed == FASTEST:
+        return "as fast as possible"
     return f"{speed:g}×" if speed >= 0.0001 else f"{speed:.5f}×"
+
+
+def _rounded(speed: float) -> str:
+    """Two digits of a measured speed are calm enough to read."""
+    digits = max(0, len(str(int(speed))) - 2)
+    return f"{grouped(int(round(speed, -digits)))}×" if speed >= 10 else f"{speed:.2g}×"
+
+
+def playing_text(moment: Moment) -> str:
+    """``1×`` while the run keeps the speed asked for, else the speed it really has: ``37× of 100×``, ``max 370×``."""
+    speed, achieved = moment.speed, moment.achieved
+    if speed == FASTEST:
+        return f"max {_rounded(achieved)}" if achieved else "max"
+    if not achieved or 1 / NEAR < achieved / speed < NEAR:
+        return speed_text(speed)
+    return f"{_rounded(achieved)} of {speed_text(speed)}" if achieved < speed else f"{_rounded(achieved)} with skips"
+
+
+_RUNS = {(False, False): "❚❚ ", (True, False): "▶ ", (True, True): "◀ "}
 
 
 class HeaderLine(Panel):
@@ -51,8 +76,8 @@ class HeaderLine(Panel):
         right: Line = [
             (clock(moment.now_ns), HEAD),
             (f"   {place}   " if width >= 100 else "  ", DIM),
-            ("▶ " if moment.playing else "❚❚ ", GOOD if moment.playing else DIM),
-            (f"{speed_text(moment.speed)} ", PLAIN if moment.playing else DIM),
+            (_RUNS[moment.playing, moment.backward], GOOD if moment.playing else DIM),
+            (f"{playing_text(moment)} ", PLAIN if moment.playing else DIM),
         ]
         room = width - line_width(right)
         left = clip(left, room - 1)

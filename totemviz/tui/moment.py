@@ -14,6 +14,8 @@ class Moment:
     """The cursor's view, and what the person in front of it has chosen.
 
     ``now_ns`` is the clock on screen: the time of the last event, or later while the run plays through a pause.
+    ``speed`` is the one asked for and ``achieved`` that of the last second (0: not
+    known yet), both in virtual seconds a second.
     ``looked``: the event somebody looks at in a list without going there, -1 for none.
     ``quiet``: the cursor got here by a jump or by playing, so nothing is to be lit as changed.
     """
@@ -22,7 +24,9 @@ class Moment:
     now_ns: int
     chosen: int = 0
     playing: bool = False
+    backward: bool = False
     speed: float = 1.0
+    achieved: float = 0.0
     quiet: bool = False
     notice: str = ""
     looked: int = -1

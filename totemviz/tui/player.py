@@ -1,12 +1,15 @@
 """Playing: virtual time that follows the wall clock at a chosen speed, with fewer frames than steps.
 
 The player owes the session an amount of virtual time and pays it in instalments, as long as a frame allows. A machine
-too slow for the speed simply falls behind; it never freezes the screen.
+too slow for the speed simply falls behind; it never freezes the screen, and ``achieved`` tells how fast it is. At the
+speed ``FASTEST`` it owes without limit. Backwards any way is equally short, so there it goes as many events in a frame
+as it may take to go forward over them.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 
 from totemviz.sim.session import Session, Simulation
@@ -15,12 +18,22 @@ from totemviz.trace.cursor import Step
 from totemviz.trace.words import SECOND, US
 
 _SLOW = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-SPEEDS = (*_SLOW, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+FASTEST = math.inf
+SPEEDS = (*_SLOW, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, FASTEST)
 FRAMES_PER_SECOND = 12
 BUDGET_S = 0.045
 GAP_MAX_S = 0.25
 IDLE_NS = 20 * MS
 """Idleness shorter than this is not worth a jump."""
+
+INSTALMENT_MAX_NS = SECOND
+"""A cluster in which nothing happens any more would run into the end of days."""
+
+MEASURED_S = 1.0
+"""The speed achieved is that of the last second."""
+
+BACK_EVENTS = 10_000
+"""Events a frame goes back at the speed FASTEST: what a frame going forward can take in."""
 
 
 def time_of(session: Session) -> int:
@@ -40,6 +53,15 @@ class Player:
         self.time_ns = 0
         self._last_s = 0.0
         self._instalment_ns = 100 * US
+        self._frames: deque[tuple[float, int]] = deque()
+
+    @property
+    def achieved(self) -> float:
+        """Virtual seconds per second in the last second of playing, backwards too; 0 before there is a second frame."""
+        if len(self._frames) < 2:
+            return 0.0
+        (first_s, first_ns), (last_s, last_ns) = self._frames[0], self._frames[-1]
+        return abs(last_ns - first_ns) / SECOND / max(1e-9, last_s - first_s)
 
     @property
     def speed(self) -> float:
@@ -56,6 +78,8 @@ class Player:
         self.backward = backward
         self.time_ns = time_ns
         self._last_s = self._now_s()
+        self._frames.clear()
+        self._frames.append((self._last_s, time_ns))
 
     def stop(self) -> None:
         """Pause."""
@@ -66,29 +90,46 @@ class Player:
         began_s = self._now_s()
         passed_s = min(GAP_MAX_S, began_s - self._last_s)
         self._last_s = began_s
-        owed_ns = int(passed_s * self.speed * SECOND)
-        if self.backward:
-            more = session.retreat(owed_ns)
-            self.time_ns = time_of(session)
-            return more
+        more = self._back(session, passed_s) if self.backward else self._on(session, began_s, passed_s)
+        self._frames.append((began_s, self.time_ns))
+        while began_s - self._frames[0][0] > MEASURED_S and len(self._frames) > 2:
+            self._frames.popleft()
+        return more
+
+    def _back(self, session: Session, passed_s: float) -> bool:
+        if self.skips_idle:
+            self._skip_idle_back(session)
+        if self.speed == FASTEST:
+            target = session.timeline[max(0, session.cursor.position - BACK_EVENTS)] if len(session.timeline) else None
+            owed_ns = self.time_ns - target.time_ns if target is not None else 0
+        else:
+            owed_ns = int(passed_s * self.speed * SECOND)
+        more = session.retreat(max(1, owed_ns))
+        self.time_ns = time_of(session)
+        return more
+
+    def _on(self, session: Session, began_s: float, passed_s: float) -> bool:
         if self.skips_idle:
             self._skip_idle(session)
-        target_ns = self.time_ns + owed_ns
-        while self.time_ns < target_ns:
+        unlimited = self.speed == FASTEST
+        target_ns = 0 if unlimited else self.time_ns + int(passed_s * self.speed * SECOND)
+        while unlimited or self.time_ns < target_ns:
             before_s = self._now_s()
             if before_s - began_s > BUDGET_S:
                 break  # too fast for this machine: fall behind
-            self.time_ns = min(target_ns, self.time_ns + self._instalment_ns)
+            paid_ns = self.time_ns + self._instalment_ns
+            self.time_ns = paid_ns if unlimited else min(target_ns, paid_ns)
             more = session.advance(max(0, self.time_ns - time_of(session)))
             if session.halt is not None:
                 self.time_ns = time_of(session)
                 return False
             took_s = self._now_s() - before_s
             if took_s < BUDGET_S / 8:
-                self._instalment_ns *= 2
+                self._instalment_ns = min(INSTALMENT_MAX_NS, 2 * self._instalment_ns)
             elif took_s > BUDGET_S / 2:
                 self._instalment_ns = max(US, self._instalment_ns // 4)
             if not session.can_intervene and not more and session.cursor.at_end:
+                self.time_ns = time_of(session)
                 return False
         return True
 
@@ -100,3 +141,10 @@ class Player:
         elif session.timeline[found].time_ns - self.time_ns > IDLE_NS:
             session.cursor.move_to(found - 1)
         self.time_ns = max(self.time_ns, time_of(session))
+
+    def _skip_idle_back(self, session: Session) -> None:
+        """The same towards the past."""
+        found = session.cursor.find(Step.EVENTFUL, backward=True)
+        if found is not None and self.time_ns - session.timeline[found].time_ns > IDLE_NS:
+            session.cursor.move_to(found + 1)
+            self.time_ns = time_of(session)

@@ -29,7 +29,7 @@ from totemviz.sim.folders import settings_file
 from totemviz.sim.scenario import line_of, split_place
 from totemviz.tui.keys import KEYS, Key
 
-SPEED_MIN, SPEED_MAX = 0.0001, 100.0
+SPEED_MIN, SPEED_MAX = 0.0001, 1000.0
 
 
 class SettingsError(ValueError):

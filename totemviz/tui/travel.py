@@ -15,8 +15,9 @@ from totemviz.tui.ask import Ask, Menu
 from totemviz.tui.eventlist import matcher
 from totemviz.tui.header import speed_text
 from totemviz.tui.manners import Manners
+from totemviz.tui.paint import grouped
 from totemviz.tui.panel import Panel
-from totemviz.tui.player import FRAMES_PER_SECOND, Player, time_of
+from totemviz.tui.player import FASTEST, FRAMES_PER_SECOND, Player, time_of
 from totemviz.tui.scrubber import Scrubber
 from totemviz.tui.settings import Settings
 
@@ -32,6 +33,9 @@ STEPS = {
 STEP_WORDS = {Step.HOP: "token hop", Step.MEMBERSHIP: "new ring", Step.STAGE: "stage of a token visit"}
 TIME_STEP_NS = 100 * MS
 SEARCH_NS = 120_000 * MS
+EVENTS_AT_A_TIME = 2_000_000
+"""A run that plays is held after so many new events: they take half a gigabyte."""
+
 INVARIANTS = "invariants"
 NEW = "new"
 
@@ -46,6 +50,7 @@ class Travel(Manners):
         self.looked = -1
         self.player = Player(time.monotonic, settings.speed)
         self._frames: Timer | None = None
+        self._events_before = 0
         self._now_ns = 0
         self._quiet = True
 
@@ -196,6 +201,7 @@ class Travel(Manners):
         self.notice = ""
         self.looked = -1
         self.player.start(max(self._now_ns, time_of(self.session)), backward=backward)
+        self._events_before = len(self.session.timeline)
         self._frames = self.set_interval(1 / FRAMES_PER_SECOND, self._frame, name="frames")
         self.refresh_panels()
 
@@ -216,12 +222,19 @@ class Travel(Manners):
             self.pause()
             self._now_ns = time_of(self.session)
             self.notice = self._held()
+        elif len(self.session.timeline) - self._events_before > EVENTS_AT_A_TIME:
+            self.pause()
+            self.notice = f"Held: {grouped(EVENTS_AT_A_TIME)} more events are in memory now. Space goes on."
         self.refresh_panels()
 
     def action_speed(self, steps: int) -> None:
         """Faster or slower."""
         self.player.change_speed(steps)
-        self.say(f"{speed_text(self.player.speed)}: that many virtual seconds pass in a second while it runs.")
+        speed = self.player.speed
+        if speed == FASTEST:
+            self.say("As fast as possible: while it runs, the line above tells how fast that is.")
+        else:
+            self.say(f"{speed_text(speed)}: that many virtual seconds pass in a second while it runs.")
 
     def action_skip_idle(self) -> None:
         """Skip idle rounds while running, or do not."""
