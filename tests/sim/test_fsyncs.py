@@ -24,13 +24,14 @@ from tests.sim.runs import found, run, seconds
 from totemviz.pmxcfs.database import Database
 from totemviz.pmxcfs.effects import ChangeCommitted, DiskIo
 from totemviz.pmxcfs.memdb import Memdb
+from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.sim.disk import Disk
 from totemviz.sim.interventions import Write
 from totemviz.sim.profiles import PROFILES
 from totemviz.sim.scenario import StartSpec
 from totemviz.sim.seed import CONFIG_DB
 from totemviz.sim.threads import HostModel
-from totemviz.sim.world import EPOCH_S, World
+from totemviz.sim.world import World
 from totemviz.trace.events import FsyncStarted, WriteFinished
 
 WRITES = 500

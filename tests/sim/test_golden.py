@@ -54,6 +54,18 @@ CLIENTS = {
     "ipc_backlog",
     "queue_level_changed",
 }
+CLOCK = {
+    "intervened",
+    "clock_set",
+    "membership_installed",
+    "lrm_state_changed",
+    "watchdog_fed",
+    "watchdog_warned",
+    "watchdog_expired",
+    "node_fenced",
+    "lock_expired",
+    "write_finished",
+}
 MERGE = {"intervened", "quorum_changed", "dfsm_mode_changed", "write_finished", "change_applied", "log"}
 KINDS = {
     "split-five": MERGE,
@@ -63,6 +75,9 @@ KINDS = {
     "cascade-ring": CASCADE,
     "cascade-watchdog": CASCADE,
     "client-stopped-reader": CLIENTS,
+    "clock-ahead": CLOCK,
+    "clock-behind": CLOCK - {"write_finished"},
+    "clock-lock": CLOCK | {"system_called", "change_applied"},
     "client-stopped-pmxcfs": STORY | CLIENTS,
     "cold-boot": STORY | {"log", "cpg_confchg", "sync_completed"},
     "kill-restart": STORY,

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from totemviz.corosync.conf import load
+from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.sim.interventions import Cut, Delay, Heal, Kill, Leave, Restart
 from totemviz.sim.scenario import NetworkSpec, Scenario, StartSpec
 from totemviz.sim.threads import HostModel
@@ -94,7 +95,7 @@ def normal(line: str) -> str | None:
 def simulated(story: str, node: str) -> list[str]:
     run = world(story)
     return [
-        text(line, run.epoch_s)
+        text(line, EPOCH_S)
         for line in log_lines(run.timeline, debug=True)
         if line.process == COROSYNC and line.node == node
     ]

@@ -11,9 +11,10 @@ from functools import cache
 import pytest
 
 from tests.sim.runs import found, run, seconds
+from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.sim.interventions import Kill, Pause
 from totemviz.sim.threads import HostModel
-from totemviz.sim.world import EPOCH_S, World
+from totemviz.sim.world import World
 from totemviz.totem.effects import MembershipInstalled, StateEntered, TokenReceived
 from totemviz.trace import events as ev
 from totemviz.trace.logs import COROSYNC, log_lines

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.sim.runs import found, run, seconds
+from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.sim.interventions import AnyIntervention, Cut, Heal, Kill, Pause
 from totemviz.sim.scenario import HaSpec, ScenarioError, check, cluster_conf, parse_scenario
 from totemviz.sim.threads import HostModel
@@ -66,7 +67,7 @@ def test_a_manager_takes_its_lock_and_feeds_its_watchdog_every_ten_seconds() -> 
     assert pmxcfs is not None
     lock = pmxcfs.memdb.lookup("priv/lock/ha_agent_pve3_lock")
     assert lock is not None and lock.writer == 3
-    assert lock.mtime == world.epoch_s + int(fed[-1])
+    assert lock.mtime == EPOCH_S + int(fed[-1])
     assert b'"state":"active"' in pmxcfs.read("nodes/pve3/lrm_status")
 
 
@@ -105,7 +106,7 @@ def test_the_log_is_watchdog_muxs_own(partitioned: World) -> None:
         "softdog: Initiating system reboot",
     ]
     line = next(line for line in log_lines(partitioned.timeline) if line.process == "watchdog-mux")
-    assert text(line, partitioned.epoch_s).startswith("Nov 14 22:13:23 pve3 watchdog-mux[300")
+    assert text(line, EPOCH_S).startswith("Nov 14 22:13:23 pve3 watchdog-mux[300")
 
 
 def test_a_reset_node_comes_back_and_takes_its_old_lock_only_after_its_lifetime(partitioned: World) -> None:

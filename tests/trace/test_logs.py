@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.sim.runs import run, seconds
+from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.sim.interventions import Kill
-from totemviz.sim.world import EPOCH_S, World
+from totemviz.sim.world import World
 from totemviz.totem.effects import Level, Log
 from totemviz.trace.logs import COROSYNC, PMXCFS, LogLine, log_lines, text, write_logs
 

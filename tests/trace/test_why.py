@@ -14,7 +14,8 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-from tests.sim.runs import SCENARIOS
+from tests.sim.runs import SCENARIOS, run_file
+from totemviz.pmxcfs.effects import ChangeApplied
 from totemviz.sim.interventions import Cut, DropMessage, Heal, Loss, StallDisk, Write
 from totemviz.sim.interventions.base import Intervention
 from totemviz.sim.scenario import Scenario, cluster_conf, load_scenario
@@ -77,7 +78,27 @@ def woken() -> tuple[Timeline, int]:
     return timeline, last(timeline, of_kind("membership_installed", 1))
 
 
-STORIES = {"domino": domino, "lost-message": lost_message, "partition": partition, "merge": merge, "woken": woken}
+def clock_and_watchdog() -> tuple[Timeline, int]:
+    timeline = run_file("clock-ahead").timeline
+    return timeline, last(timeline, of_kind("membership_installed"))
+
+
+def clock_and_lock() -> tuple[Timeline, int]:
+    timeline = run_file("clock-lock").timeline
+    return timeline, last(
+        timeline, lambda event: isinstance(event.body, ChangeApplied) and event.body.operation == "unlock"
+    )
+
+
+STORIES = {
+    "domino": domino,
+    "lost-message": lost_message,
+    "partition": partition,
+    "merge": merge,
+    "woken": woken,
+    "clock-watchdog": clock_and_watchdog,
+    "clock-lock": clock_and_lock,
+}
 
 
 def tell(timeline: Timeline, event_id: int) -> tuple[Story, str]:

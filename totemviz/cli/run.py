@@ -207,6 +207,7 @@ def _run_headless(
 
     import msgspec
 
+    from totemviz.pmxcfs.process import EPOCH_S
     from totemviz.sim.seed import CONFIG_DB
     from totemviz.sim.world import World
     from totemviz.trace.logs import write_logs
@@ -223,7 +224,7 @@ def _run_headless(
     if out is not None:
         world.timeline.save(Path(out))
     if logs is not None:
-        write_logs(world.timeline, Path(logs), world.epoch_s, debug)
+        write_logs(world.timeline, Path(logs), EPOCH_S, debug)
     for node, file in exports:
         Path(file).write_bytes(world.hosts[node].disk.export(CONFIG_DB))
     wanted, kinds, nodes = transcript

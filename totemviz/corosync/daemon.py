@@ -77,8 +77,8 @@ class Daemon:
     """The stack of one node.
 
     ``conf`` is the node's corosync.conf, ``ring`` and ``reassembler`` its machines of ``totemviz.totem``. Raises
-    KeyError if ``nodeid`` is not in the nodelist. ``epoch_ms`` is the wall clock at time 0; only a log line shows it.
-    ``tracked_votes`` is what the file of expected_votes_tracking holds.
+    KeyError if ``nodeid`` is not in the nodelist. ``wall_ms`` gives what the host's clock shows at a time of the run;
+    only a log line shows it. ``tracked_votes`` is what the file of expected_votes_tracking holds.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Daemon:
         conf: CorosyncConf,
         ring: RingMachine,
         reassembler: PacketReassembler,
-        epoch_ms: int = 0,
+        wall_ms: Callable[[int], int] = lambda now_ns: now_ns // MS,
         tracked_votes: int = 0,
     ) -> None:
         self.nodeid = nodeid
@@ -103,7 +103,7 @@ class Daemon:
         self._loaded = False
         self._exit_reason: str | None = None
         self._leaving = False
-        self._epoch_ms = epoch_ms
+        self._wall_ms = wall_ms
         self._scheduled_ns = 0
         self._interfaces = {
             node.nodeid: "".join(
@@ -409,7 +409,7 @@ class Daemon:
         token_ns = self.conf.totem.token_ms * MS
         passed_ns, threshold_ns = self._now_ns - self._scheduled_ns, token_ns * 4 // 5
         if passed_ns > threshold_ns:
-            at_ms = self._epoch_ms + self._now_ns // MS
+            at_ms = self._wall_ms(self._now_ns)
             text = f"(@{at_ms}) for {passed_ns / MS:.4f} ms (threshold is {threshold_ns / MS:.4f} ms)"
             text = f"Corosync main process was not scheduled {text}. Consider token timeout increase."
             self.log(Level.WARNING, "MAIN", text)

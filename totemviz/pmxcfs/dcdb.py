@@ -12,7 +12,7 @@ from totemviz.corosync.effects import CpgError
 from totemviz.pmxcfs.application import LeaveGroupError, SendState, SeriousError, SyncInfo, SyncMember
 from totemviz.pmxcfs.corosync_conf import COROSYNC_CONF, HostConf, copy_to_host, propagate
 from totemviz.pmxcfs.database import Database, DatabaseError
-from totemviz.pmxcfs.effects import ChangeApplied, ChangeCommitted
+from totemviz.pmxcfs.effects import ChangeApplied, ChangeCommitted, LockExpired
 from totemviz.pmxcfs.errors import Errno
 from totemviz.pmxcfs.guests import DuplicateVmidError
 from totemviz.pmxcfs.index import (
@@ -209,7 +209,10 @@ class Dcdb:
         """Somebody waits for a lock: the lowest node decides by its own clock whether it has expired."""
         if not self._locked(unlock) or not self._is_lowest():
             return
-        if self._expired(unlock) and self._process.quorate:
+        if not self._expired(unlock):
+            return
+        self._process.emit(LockExpired(unlock.path, self.locks.age_s(unlock.path, self._process.wall_s)))
+        if self._process.quorate:
             self._post(DcdbType.UNLOCK, encode_unlock(unlock))
 
     def _unlock(self, unlock: UnlockMessage, writer: int, time_s: int) -> Outcome:

@@ -126,6 +126,16 @@ class DfsmModeChanged(msgspec.Struct, frozen=True, gc=False, tag="dfsm_mode_chan
     mode: str
 
 
+class LockExpired(msgspec.Struct, frozen=True, gc=False, tag="lock_expired"):
+    """The lowest node judged a cluster-wide lock that another one waits for: too old, by its own clock.
+
+    ``age_s`` seconds since it was taken or renewed.
+    """
+
+    path: str
+    age_s: int
+
+
 class CorosyncConfWritten(msgspec.Struct, frozen=True, gc=False, tag="corosync_conf_written"):
     """Pmxcfs copied its corosync.conf to /etc/corosync; ``version`` is its config_version."""
 
@@ -151,6 +161,7 @@ Observation: TypeAlias = (
     | ChangeCommitted
     | TreeLoaded
     | DfsmModeChanged
+    | LockExpired
     | CorosyncConfWritten
     | CorosyncReload
     | PmxcfsExited

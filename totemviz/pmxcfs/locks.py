@@ -54,6 +54,11 @@ class LockTimers:
                 known = old.get(path)
                 self._timers[path] = known if known is not None and known.checksum == timer.checksum else timer
 
+    def age_s(self, path: str, now_s: int) -> int:
+        """For how long the lock has been in the state that is known, 0 if nothing is known of it."""
+        timer = self._timers.get(path)
+        return 0 if timer is None else now_s - timer.since_s
+
     def expired(self, path: str, checksum: bytes, now_s: int) -> tuple[bool, bool]:
         """Whether the lock in this state is older than the timeout, and whether another state was known before.
 

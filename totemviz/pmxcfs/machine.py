@@ -50,7 +50,7 @@ from totemviz.pmxcfs.messages import (
     encode_unlock,
 )
 from totemviz.pmxcfs.plugs import Attributes, FileSystem, Plugs
-from totemviz.pmxcfs.process import NS_PER_S, Process, ProcessId, Quirks
+from totemviz.pmxcfs.process import NS_PER_S, Process, ProcessId, Quirks, true_time
 from totemviz.pmxcfs.services import FIRST_START_NS, Services
 from totemviz.pmxcfs.status import DOMAIN as STATUS_DOMAIN
 from totemviz.pmxcfs.status import ClusterInfo, Status
@@ -60,7 +60,7 @@ from totemviz.totem.effects import SetTimer
 DCDB_CLIENT = 0
 STATUS_CLIENT = 1
 VERIFY_TIMER = "dcdb verify"
-VERIFY_NS = 3600 * 10**9
+VERIFY_S = 3600
 DATABASE_PATH = "/var/lib/pve-cluster/config.db"
 
 _U32_MAX = 2**32 - 1
@@ -88,9 +88,10 @@ class FileInfo(msgspec.Struct, frozen=True):
 class Pmxcfs:
     """One pmxcfs process; nothing happens before ``start``.
 
-    ``epoch_s`` is the node's wall clock at time 0, ``address`` the node's default address. ``host_conf`` is the host's
-    /etc/corosync/corosync.conf, which a fresh database takes over. ``cluster`` tells what corosync answers when it is
-    asked for its node list; without it only the name and version in the tree's corosync.conf are known.
+    ``wall_clock`` gives the seconds since 1970 that the host's clock shows at a time of the run; when it is set, tell
+    ``clock_set``. ``address`` is the node's default address, ``host_conf`` the host's /etc/corosync/corosync.conf: a
+    fresh database takes it over. ``cluster`` tells what corosync answers when it is asked for its node list; without it
+    only the name and version in the tree's corosync.conf are known.
 
     ``local`` is ``pmxcfs -l``: no corosync, always writable. None decides as the program does without ``-l``: local if
     the tree holds no corosync.conf. (False attaches to corosync even then, which the real program never does.)
@@ -103,7 +104,7 @@ class Pmxcfs:
         node_name: str,
         database: Database,
         *,
-        epoch_s: int = 1_700_000_000,
+        wall_clock: Callable[[int], int] = true_time,
         quirks: Quirks | None = None,
         address: str = "",
         host_conf: HostConf | None = None,
@@ -112,7 +113,7 @@ class Pmxcfs:
     ) -> None:
         identity = ProcessId(nodeid, pid)
         self._process = process = Process(
-            identity, node_name, address or f"192.0.2.{nodeid % 256}", epoch_s, quirks or Quirks()
+            identity, node_name, address or f"192.0.2.{nodeid % 256}", wall_clock, quirks or Quirks()
         )
         self._database = database
         self._host_conf = host_conf or HostConf()
@@ -127,6 +128,7 @@ class Pmxcfs:
         }
         self._threads = {thread.timer: thread for thread in (self._loop, *self._writers.values())}
         self._corosync_quorate: bool | None = None
+        self._verified_s = 0
         self._running = False
         self._stopping = False
 
@@ -161,7 +163,8 @@ class Pmxcfs:
         if not self.local:
             process.emit(DfsmModeChanged(DCDB_DOMAIN, self.dcdb.mode.name))
             process.emit(DfsmModeChanged(STATUS_DOMAIN, self.status.mode.name))
-            process.emit(SetTimer(VERIFY_TIMER, VERIFY_NS))
+            self._verified_s = process.wall_s
+            self._arm_verification()
         return self._done()
 
     def stop(self, now_ns: int) -> list[Output]:
@@ -281,6 +284,14 @@ class Pmxcfs:
         self._process.corosync_running = True
         return self._done()
 
+    def clock_set(self, now_ns: int) -> list[Output]:
+        """The host's wall clock was set: what waits for a time of day waits shorter or longer now."""
+        self._process.now_ns = now_ns
+        if self._connected:
+            self._services.clock_set()
+            self._arm_verification()
+        return self._done()
+
     def expire(self, now_ns: int, timer: str) -> list[Output]:
         """A timer that was set has run out."""
         self._process.now_ns = now_ns
@@ -289,9 +300,7 @@ class Pmxcfs:
         elif self._stopping:
             pass
         elif timer == VERIFY_TIMER:
-            self._process.emit(SetTimer(VERIFY_TIMER, VERIFY_NS))
-            if self._services.dcdb.initialised:
-                self._loop.submit(self.dcdb.verify)
+            self._verify()
         else:
             self._services.timer_expired()
             self._loop.submit(self._start_services)
@@ -389,6 +398,17 @@ class Pmxcfs:
             assert outcome.change is not None
             self._database.write(outcome.change)
             self._emit_io()
+
+    def _verify(self) -> None:
+        """Once an hour, by the wall clock (``loop.c: service_timer_job``); a service without a connection is late."""
+        if self._process.wall_s - self._verified_s >= VERIFY_S and self._services.dcdb.initialised:
+            self._verified_s = self._process.wall_s
+            self._loop.submit(self.dcdb.verify)
+        self._arm_verification()
+
+    def _arm_verification(self) -> None:
+        left_s = self._verified_s + VERIFY_S - self._process.wall_s
+        self._process.emit(SetTimer(VERIFY_TIMER, max(left_s, 1) * NS_PER_S))
 
     def _read_cluster(self) -> None:
         cluster = self._cluster()

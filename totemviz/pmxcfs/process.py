@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from totemviz.pmxcfs.effects import Output
 from totemviz.totem.effects import Level, Log
 
 NS_PER_S = 10**9
+EPOCH_S = 1_700_000_000
+
+
+def true_time(now_ns: int) -> int:
+    """What a wall clock shows that was never set wrong, in seconds since 1970."""
+    return EPOCH_S + now_ns // NS_PER_S
 
 
 class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -59,7 +67,9 @@ class ProcessId(msgspec.Struct, frozen=True, order=True, gc=False):
 class Process:
     """Identity, clock and outputs of one process life."""
 
-    def __init__(self, identity: ProcessId, node_name: str, address: str, epoch_s: int, quirks: Quirks) -> None:
+    def __init__(
+        self, identity: ProcessId, node_name: str, address: str, wall_clock: Callable[[int], int], quirks: Quirks
+    ) -> None:
         self.identity = identity
         self.node_name = node_name
         self.address = address
@@ -69,12 +79,12 @@ class Process:
         self.corosync_running = False
         self.debug = False
         self.out: list[Output] = []
-        self._epoch_s = epoch_s
+        self._wall_clock = wall_clock
 
     @property
     def wall_s(self) -> int:
         """The clock of this node in seconds, as it is stamped on messages."""
-        return self._epoch_s + self.now_ns // NS_PER_S
+        return self._wall_clock(self.now_ns)
 
     def emit(self, output: Output) -> None:
         """Hand an effect or observation to the world, after all earlier ones."""

@@ -14,7 +14,8 @@ from totemviz.totem.effects import SetTimer
 SERVICE_TIMER = "service start"
 FIRST_START_NS = 10_000_000
 TICK_NS = NS_PER_S
-PAUSE_NS = 5 * NS_PER_S
+PAUSE_S = 5
+"""Between two attempts, by the wall clock (``loop.c: service_start_job``)."""
 
 Initialise = Callable[[], Blocking[bool]]
 
@@ -28,18 +29,16 @@ class Service:
         self.dfsm = dfsm
         self.initialised = False
         self.errors = 0
-        self.attempted_ns: int | None = None
+        self.attempted_s: int | None = None
 
     @property
     def given_up(self) -> bool:
         """Whether no attempt can succeed any more, and the log has said so."""
         return self.dfsm is not None and self.dfsm.mode in (Mode.VERSION_ERROR, Mode.ERROR) and self.errors > 0
 
-    def due_ns(self, first_ns: int) -> int:
-        """The first tick of the service timer that tries again: more than 5 s after the last attempt."""
-        if self.attempted_ns is None:
-            return first_ns
-        return first_ns + ((self.attempted_ns + PAUSE_NS - first_ns) // TICK_NS + 1) * TICK_NS
+    def left_s(self, wall_s: int) -> int:
+        """Seconds until it may try again: more than 5 s after the last attempt, unless the clock is set meanwhile."""
+        return 0 if self.attempted_s is None else self.attempted_s + PAUSE_S + 1 - wall_s
 
     def disconnected(self) -> None:
         """The connection is over; the next attempt counts as the first."""
@@ -51,6 +50,8 @@ class Services:
     """quorum, confdb, dcdb and status, started in this order.
 
     The timer ticks every second in the original. Here it is set only for the ticks at which somebody tries to start.
+    The ticks are monotonic, the 5 s between two attempts are the wall clock's: set it back while corosync is away, and
+    pmxcfs does not connect again before the clock has caught up.
     """
 
     def __init__(
@@ -74,12 +75,20 @@ class Services:
         if not waiting or self._starting:
             return
         now_ns = self._process.now_ns
-        due_ns = min(service.due_ns(self._first_ns) for service in waiting)
-        if due_ns <= now_ns and self._armed_ns is None:
-            due_ns = self._first_ns + ((now_ns - self._first_ns) // TICK_NS + 1) * TICK_NS
+        left_s = min(service.left_s(self._process.wall_s) for service in waiting)
+        due_ns = max(self._first_ns, self._tick_after(now_ns) + max(left_s - 1, 0) * TICK_NS)
         if self._armed_ns is None or due_ns < self._armed_ns:
             self._armed_ns = due_ns
             self._process.emit(SetTimer(SERVICE_TIMER, max(due_ns - now_ns, 0)))
+
+    def _tick_after(self, now_ns: int) -> int:
+        return self._first_ns + ((now_ns - self._first_ns) // TICK_NS + 1) * TICK_NS
+
+    def clock_set(self) -> None:
+        """The wall clock was set: what is armed is armed anew."""
+        if self._armed_ns is not None:
+            self._armed_ns = None
+            self.arm()
 
     def timer_expired(self) -> None:
         """The attempt that was waited for is about to be made."""
@@ -89,10 +98,11 @@ class Services:
     def start(self) -> Blocking[bool]:
         """Try to start what is not connected; whether quorum is connected now and was not before."""
         quorum_was_connected = self.quorum.initialised
+        now_s = self._process.wall_s
         for service in self._in_order:
-            if service.initialised or service.due_ns(self._first_ns) > self._process.now_ns:
+            if service.initialised or service.left_s(now_s) > 0:
                 continue
-            service.attempted_ns = self._process.now_ns
+            service.attempted_s = now_s
             service.initialised = yield from service.initialise()
             if service.initialised:
                 service.errors = 0

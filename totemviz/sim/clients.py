@@ -104,7 +104,7 @@ class Clients:
         """A new process on a node that is going to run a tool."""
         host = self._world.hosts[node]
         now_ns = self._world.now_ns
-        return tools.Process(host.next_pid(), host.info.name, self._world.epoch_s + now_ns // 10**9, now_ns)
+        return tools.Process(host.next_pid(), host.info.name, host.wall_s, now_ns)
 
     def _in_tree(self, node: int, path: str) -> str:
         """The path inside the tree, the node's symbolic links followed."""

@@ -91,6 +91,9 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.Restart: lambda world, action, event: world.hosts[action.node].boot(event, local=action.local or None),
     do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
     do.Pause: _pause,
+    do.SkewClock: lambda world, action, event: world.hosts[action.node].set_clock(
+        int(action.ahead), action.drift_ppm, event
+    ),
     do.CpgRead: _cpg_read,
     do.CpgFlood: _cpg_flood,
     do.QuorumDevice: lambda world, action, event: world.hosts[action.node].quorum_tools.set_device(action.vote, event),

@@ -20,7 +20,9 @@ from totemviz.corosync.daemon import Daemon
 from totemviz.pmxcfs import effects as px
 from totemviz.pmxcfs.corosync_conf import HostConf
 from totemviz.pmxcfs.database import Database
+from totemviz.pmxcfs.locks import LOCK_TIMEOUT_S
 from totemviz.pmxcfs.machine import Pmxcfs
+from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.pmxcfs.status import ClusterInfo, ClusterNode
 from totemviz.sim.disk import Disk
 from totemviz.sim.local_ipc import LocalIpc
@@ -30,12 +32,14 @@ from totemviz.sim.quorum_tools import QuorumTools
 from totemviz.sim.seed import CONFIG_DB
 from totemviz.sim.storage import EV_TRACKING_FILE, Storage
 from totemviz.sim.threads import COROSYNC, PMXCFS, Actions, HostModel, Job, Thread
+from totemviz.sim.units import MS
 from totemviz.totem import effects as tt
 from totemviz.totem.config import SOCKET_DATAGRAMS
 from totemviz.totem.pg import Reassembler
 from totemviz.totem.ring import Ring
 from totemviz.totem.wire import ORF_TOKEN, TYPE_NAMES
 from totemviz.trace import events as ev
+from totemviz.trace.wallclock import ClockSetting, WallClock
 
 if TYPE_CHECKING:
     from totemviz.sim.world import World
@@ -70,6 +74,7 @@ class Host:
         self.pmxcfs_pid = 0
         self.pmxcfs_life = 0
         self.boots = 0
+        self.clock = WallClock(EPOCH_S)
         self.host_conf = HostConf(dump(world.conf).encode())
         self._pids = 0
         self._shutting_down = False
@@ -89,6 +94,7 @@ class Host:
             tt.MembershipInstalled: self._membership_installed,
             px.FuseReply: self._fuse_reply,
             px.PmxcfsExited: self._pmxcfs_exited,
+            px.LockExpired: self._lock_expired,
             cs.DaemonExited: self._daemon_exited,
             **self.storage.actions,
             **self.local_ipc.actions,
@@ -104,10 +110,29 @@ class Host:
         self.ring = Ring(self.nodeid, self.world.conf.totem, self._stored(self.ring_id_file))
         loses_packets = self.world.conf.totem.quirks.throw_away_loses_packets
         packets = Reassembler(throw_away_loses_packets=loses_packets)
-        epoch_ms, tracked_votes = self.world.epoch_s * 1000, self._stored(EV_TRACKING_FILE)
-        self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, packets, epoch_ms, tracked_votes)
+        tracked_votes = self._stored(EV_TRACKING_FILE)
+        self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, packets, self._wall_ms, tracked_votes)
         event = self.record(cause, ev.ProcessStarted(COROSYNC, self.next_pid()))
         self.carry_out(COROSYNC, self.daemon.start(self.world.now_ns), event)
+
+    def _wall_ms(self, now_ns: int) -> int:
+        return self.clock.at_ns(now_ns) // MS
+
+    @property
+    def wall_s(self) -> int:
+        """What the host's clock shows, in whole seconds."""
+        return self.clock.at_s(self.world.now_ns)
+
+    def set_clock(self, ahead_ns: int, drift_ppm: int, cause: int) -> None:
+        """Step the wall clock; it outlives a reboot. Timers do not notice, who asks for the time of day does."""
+        event = self.record(cause, ev.ClockSet(ahead_ns, drift_ppm))
+        self.clock.set(ClockSetting(self.world.now_ns, ahead_ns, drift_ppm), event)
+        if self.pmxcfs is not None:
+            self.processes.run_beside(PMXCFS, partial(self._clock_set, event))
+
+    def _clock_set(self, event: int) -> None:
+        if self.pmxcfs is not None:
+            self.carry_out(PMXCFS, self.pmxcfs.clock_set(self.world.now_ns), event)
 
     def _stored(self, file: str) -> int:
         """The number in a small file of corosync's, 0 if there is none."""
@@ -128,7 +153,7 @@ class Host:
             pid,
             self.info.name,
             database,
-            epoch_s=self.world.epoch_s,
+            wall_clock=self.clock.at_s,
             quirks=self.world.scenario.pmxcfs_quirks,
             address=self.world.conf.node(self.nodeid).addresses[0],
             host_conf=self.host_conf,
@@ -387,6 +412,11 @@ class Host:
         event = self.record(cause, body)
         self._bury(COROSYNC, event)
         return event
+
+    def _lock_expired(self, process: str, body: px.LockExpired, cause: int) -> int:
+        """Somebody asked; but if the lock is not that old, it is the clock's fault."""
+        misled_s = self.clock.misleads(body.age_s, self.world.now_ns)
+        return self.record(self.clock.event if body.age_s - misled_s <= LOCK_TIMEOUT_S else cause, body)
 
     def _fuse_reply(self, process: str, body: px.FuseReply, cause: int) -> int:
         event = self.record(cause, body)

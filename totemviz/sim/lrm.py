@@ -11,6 +11,7 @@ What it does is written as one program that waits in its system calls (``LRM.pm:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Generator
@@ -88,6 +89,7 @@ class LocalManager:
         self._pid = self._host.next_pid()
         self.state = STARTUP
         self._locked_s, self._has_lock, self._status_written = 0, False, False
+        self._refused, self._renewed = False, -1
         self._last = self._host.record(cause, ev.ProcessStarted(PVE_HA_LRM, self._pid))
         self._program = self._run()
         self._go_on(self._life, None)
@@ -139,7 +141,7 @@ class LocalManager:
 
     @property
     def _now_s(self) -> int:
-        return self._world.epoch_s + self._world.now_ns // SECOND_NS
+        return self._host.wall_s
 
     def _log(self, level: Level, text: str) -> None:
         self._host.record(self._last, Log(level, PVE_HA_LRM, text))
@@ -180,9 +182,11 @@ class LocalManager:
         self.state = state
 
     def _cause(self) -> int:
-        """A renewal that was refused for want of quorum is the fault of what took the quorum."""
+        """A renewal that was refused is the fault of what took the quorum, or of who has set the clock since."""
         if not self._quorate and self._host.quorum_event >= 0:
             return self._host.quorum_event
+        if self._refused and self._host.clock.event > self._renewed:
+            return self._host.clock.event
         return self._last
 
     @property
@@ -231,10 +235,11 @@ class LocalManager:
             why = "can't get cfs lock"
             if result < 0:
                 yield _Call("mtime", self._lock, 0)
+        self._refused = -result in (errno.EACCES, errno.EEXIST)
         got, had = result >= 0, self._has_lock
         self._has_lock = got
         if got:
-            self._locked_s = began_s
+            self._locked_s, self._renewed = began_s, self._last
         name = self._lock.rpartition("/")[2]
         if got and not had:
             self._log(Level.INFO, f"successfully acquired lock '{name}'")

@@ -7,7 +7,8 @@ cockpit shows it as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -23,6 +24,7 @@ from totemviz.sim.interventions import (
     CpgRead,
     CreateGuest,
     Delay,
+    DestroyGuest,
     DiskFault,
     DropMessage,
     Duplicate,
@@ -36,12 +38,14 @@ from totemviz.sim.interventions import (
     SetDisk,
     SetGuest,
     SetTimeout,
+    SkewClock,
     Tamper,
 )
 from totemviz.sim.interventions.hosts import HOST
 from totemviz.sim.quorum_tools import VOTES
 from totemviz.sim.storage import FAULTS
 from totemviz.sim.threads import COROSYNC, PMXCFS
+from totemviz.sim.units import SECOND, Duration
 from totemviz.totem.config import KEYS as TOTEM_KEYS
 
 RELOADED_KEYS = tuple(key for key in TOTEM_KEYS if key not in ("heartbeat_failures_allowed", "max_network_delay"))
@@ -56,6 +60,13 @@ VOTES_MAX = 255
 MESSAGE_SIZE_MAX = 64 * 1024 * 1024
 """The largest message a program may send: more is only slow."""
 LOAD_PERCENT_MAX = 1000
+DRIFT_PPM_MAX = 999_999
+"""A clock may run nearly twice as fast as time, or nearly stand still."""
+AHEAD_MAX = Duration(10 * 365 * 24 * 3600 * SECOND)
+
+
+Problem: TypeAlias = tuple[str, str] | None
+"""The field at fault, what is wrong with it and how to mend it."""
 
 
 def programs_of(interventions: Iterable[AnyIntervention]) -> tuple[str, ...]:
@@ -64,9 +75,7 @@ def programs_of(interventions: Iterable[AnyIntervention]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(started))
 
 
-def check_intervention(
-    intervention: AnyIntervention, conf: CorosyncConf, programs: tuple[str, ...] = ()
-) -> tuple[str, str] | None:
+def check_intervention(intervention: AnyIntervention, conf: CorosyncConf, programs: tuple[str, ...] = ()) -> Problem:
     """(field, what is wrong and how to mend it) of an intervention in this cluster, None if it can be done.
 
     ``programs`` are the names of those that run or will run.
@@ -79,35 +88,34 @@ def check_intervention(
         for nodeid in value if isinstance(value, tuple) else (value,):
             if nodeid not in nodeids and not (zero_is_every and nodeid == 0):
                 return field, f"there is no node {nodeid}; the cluster has {known}"
-    if isinstance(intervention, SetDisk) and (problem := disk_problem(intervention.profile)):
-        return "profile", problem
     process = getattr(intervention, "process", "")
     known_processes = (COROSYNC, PMXCFS, *programs, *((HOST,) if isinstance(intervention, Pause) else ()))
     if process and process not in known_processes:
         return "process", f"unknown process {process!r}; use {' or '.join(known_processes)}"
-    if isinstance(intervention, SetTimeout | AddNode):
-        return _reload_problem(intervention, conf)
-    if isinstance(intervention, CpgRead | CpgFlood) and (wrong := _client_problem(intervention)):
-        return wrong
-    if isinstance(intervention, QuorumDevice | ExpectedVotes) and (wrong := _quorum_problem(intervention, conf)):
-        return wrong
-    if isinstance(intervention, (LoadDisk, DiskFault)):
-        return _disk_trouble_problem(intervention)
-    if (wrong := _guest_problem(intervention)) is not None:
-        return wrong
-    percent = getattr(intervention, "percent", 0.0)
-    if not 0 <= percent <= 100:
-        return "percent", f"{percent:g} is not a percentage; use 0 to 100"
+    problem = _PROBLEMS.get(type(intervention))
+    return problem(intervention, conf) if problem is not None else None
+
+
+def _percent_problem(intervention: Loss | Duplicate, conf: CorosyncConf) -> Problem:
+    if not 0 <= intervention.percent <= 100:
+        return "percent", f"{intervention.percent:g} is not a percentage; use 0 to 100"
     return None
 
 
-def _reload_problem(intervention: SetTimeout | AddNode, conf: CorosyncConf) -> tuple[str, str] | None:
-    if isinstance(intervention, AddNode):
-        return _new_node_problem(intervention, conf)
-    return _timeout_problem(intervention, conf)
+def _profile_problem(intervention: SetDisk, conf: CorosyncConf) -> Problem:
+    problem = disk_problem(intervention.profile)
+    return ("profile", problem) if problem else None
 
 
-def _new_node_problem(intervention: AddNode, conf: CorosyncConf) -> tuple[str, str] | None:
+def _clock_problem(intervention: SkewClock, conf: CorosyncConf) -> Problem:
+    if abs(intervention.ahead) > AHEAD_MAX:
+        return "ahead", f"{intervention.ahead} is too far; use up to ten years, {AHEAD_MAX}"
+    if abs(intervention.drift_ppm) > DRIFT_PPM_MAX:
+        return "drift_ppm", f"{intervention.drift_ppm} is no drift; use {-DRIFT_PPM_MAX} to {DRIFT_PPM_MAX}"
+    return None
+
+
+def _new_node_problem(intervention: AddNode, conf: CorosyncConf) -> Problem:
     if problem := disk_problem(intervention.profile):
         return "profile", problem
     try:
@@ -117,7 +125,7 @@ def _new_node_problem(intervention: AddNode, conf: CorosyncConf) -> tuple[str, s
     return None
 
 
-def _timeout_problem(intervention: SetTimeout, conf: CorosyncConf) -> tuple[str, str] | None:
+def _timeout_problem(intervention: SetTimeout, conf: CorosyncConf) -> Problem:
     if intervention.key not in RELOADED_KEYS:
         return "key", f"totem.{intervention.key} does not change at a reload; use one of {', '.join(RELOADED_KEYS)}"
     try:
@@ -150,60 +158,65 @@ def with_node(conf: CorosyncConf) -> CorosyncConf:
     return msgspec.structs.replace(changed, totem=totem)
 
 
-def _guest_problem(intervention: AnyIntervention) -> tuple[str, str] | None:
-    vmid = getattr(intervention, "vmid", VMID_MIN)
-    if not VMID_MIN <= vmid <= VMID_MAX:
-        return "vmid", f"{vmid} is no VMID; use {VMID_MIN} to {VMID_MAX}"
-    kind = getattr(intervention, "kind", "")
-    if isinstance(intervention, CreateGuest) and kind not in ("qemu", "lxc"):
-        return "kind", f"unknown kind of guest {kind!r}; use qemu or lxc"
+def _vmid_problem(intervention: CreateGuest | SetGuest | MigrateGuest | DestroyGuest, conf: CorosyncConf) -> Problem:
+    if not VMID_MIN <= intervention.vmid <= VMID_MAX:
+        return "vmid", f"{intervention.vmid} is no VMID; use {VMID_MIN} to {VMID_MAX}"
+    if isinstance(intervention, CreateGuest) and intervention.kind not in ("qemu", "lxc"):
+        return "kind", f"unknown kind of guest {intervention.kind!r}; use qemu or lxc"
     if isinstance(intervention, MigrateGuest) and intervention.target in (0, intervention.node):
         return "target", "a guest migrates to another node; name one"
-    value = getattr(intervention, "value", "")
-    if isinstance(intervention, SetGuest) and (not intervention.option.isidentifier() or "\n" in value):
-        return "option", f"{intervention.option!r}: {value!r} is no option of a guest; use e.g. memory and 4096"
+    if isinstance(intervention, SetGuest) and (not intervention.option.isidentifier() or "\n" in intervention.value):
+        wrong = f"{intervention.option!r}: {intervention.value!r}"
+        return "option", f"{wrong} is no option of a guest; use e.g. memory and 4096"
     return None
 
 
-def _quorum_problem(intervention: QuorumDevice | ExpectedVotes, conf: CorosyncConf) -> tuple[str, str] | None:
-    if isinstance(intervention, ExpectedVotes):
-        if not 1 <= intervention.votes <= VOTES_MAX:
-            return "votes", f"{intervention.votes} votes cannot be expected; use 1 to {VOTES_MAX}"
-    elif conf.quorum.device is None:
+def _votes_problem(intervention: ExpectedVotes, conf: CorosyncConf) -> Problem:
+    if not 1 <= intervention.votes <= VOTES_MAX:
+        return "votes", f"{intervention.votes} votes cannot be expected; use 1 to {VOTES_MAX}"
+    return None
+
+
+def _device_problem(intervention: QuorumDevice, conf: CorosyncConf) -> Problem:
+    if conf.quorum.device is None:
         return "action", "the cluster's corosync.conf has no quorum device; add 'device {' with a model to its quorum"
-    elif intervention.vote not in VOTES:
+    if intervention.vote not in VOTES:
         return "vote", f"unknown vote {intervention.vote!r}; use {', '.join(VOTES[:-1])} or {VOTES[-1]}"
     return None
 
 
-def _disk_trouble_problem(intervention: LoadDisk | DiskFault) -> tuple[str, str] | None:
-    if isinstance(intervention, LoadDisk):
-        if intervention.kind not in LOAD_KINDS:
-            return "kind", f"unknown load {intervention.kind!r}; use {' or '.join(LOAD_KINDS)}"
-        if not 1 <= intervention.percent <= LOAD_PERCENT_MAX:
-            return "percent", f"{intervention.percent} is no load; use 1 to {LOAD_PERCENT_MAX}"
-    else:
-        if intervention.fault not in FAULTS:
-            return "fault", f"unknown fault {intervention.fault!r}; use one of {', '.join(FAULTS)}"
-        if intervention.factor < 1:
-            return "factor", f"{intervention.factor} is no factor; use 1 or more"
+def _load_problem(intervention: LoadDisk, conf: CorosyncConf) -> Problem:
+    if intervention.kind not in LOAD_KINDS:
+        return "kind", f"unknown load {intervention.kind!r}; use {' or '.join(LOAD_KINDS)}"
+    if not 1 <= intervention.percent <= LOAD_PERCENT_MAX:
+        return "percent", f"{intervention.percent} is no load; use 1 to {LOAD_PERCENT_MAX}"
     return None
 
 
-def _client_problem(client: CpgRead | CpgFlood) -> tuple[str, str] | None:
-    """(field, what is wrong and how to mend it) of a CPG client."""
+def _fault_problem(intervention: DiskFault, conf: CorosyncConf) -> Problem:
+    if intervention.fault not in FAULTS:
+        return "fault", f"unknown fault {intervention.fault!r}; use one of {', '.join(FAULTS)}"
+    if intervention.factor < 1:
+        return "factor", f"{intervention.factor} is no factor; use 1 or more"
+    return None
+
+
+def _client_problem(client: CpgRead | CpgFlood, conf: CorosyncConf) -> Problem:
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,14}", client.program) or client.program in (COROSYNC, PMXCFS, HOST):
         return "program", f"{client.program!r} is no name for a program; use up to 15 of a-z, 0-9, - and _"
     if not 0 < len(client.group.encode("latin-1", "replace")) <= GROUP_NAME_MAX:
         return "group", f"a CPG group's name has 1 to {GROUP_NAME_MAX} bytes"
-    if isinstance(client, CpgFlood):
-        for field, value, least in (("count", client.count, 1), ("size", client.size, 0), ("rate", client.rate, 0)):
-            if value < least:
-                return field, f"{value:g} is too small; use {least} or more"
-        if client.size > MESSAGE_SIZE_MAX:
-            return "size", f"{client.size} bytes are too many; use up to {MESSAGE_SIZE_MAX}"
-        if client.retry <= 0:
-            return "retry", "a program that does not wait before it tries again never ends; use 1ms or so"
+    return _flood_problem(client) if isinstance(client, CpgFlood) else None
+
+
+def _flood_problem(flood: CpgFlood) -> Problem:
+    for field, value, least in (("count", flood.count, 1), ("size", flood.size, 0), ("rate", flood.rate, 0)):
+        if value < least:
+            return field, f"{value:g} is too small; use {least} or more"
+    if flood.size > MESSAGE_SIZE_MAX:
+        return "size", f"{flood.size} bytes are too many; use up to {MESSAGE_SIZE_MAX}"
+    if flood.retry <= 0:
+        return "retry", "a program that does not wait before it tries again never ends; use 1ms or so"
     return None
 
 
@@ -214,3 +227,24 @@ def disk_problem(name: str) -> str:
     except saved_profiles.ProfileError as error:
         return str(error)
     return ""
+
+
+_PROBLEMS: dict[type, Callable[[Any, CorosyncConf], Problem]] = {
+    AddNode: _new_node_problem,
+    CpgFlood: _client_problem,
+    CpgRead: _client_problem,
+    CreateGuest: _vmid_problem,
+    DestroyGuest: _vmid_problem,
+    DiskFault: _fault_problem,
+    Duplicate: _percent_problem,
+    ExpectedVotes: _votes_problem,
+    LoadDisk: _load_problem,
+    Loss: _percent_problem,
+    MigrateGuest: _vmid_problem,
+    QuorumDevice: _device_problem,
+    SetDisk: _profile_problem,
+    SetGuest: _vmid_problem,
+    SetTimeout: _timeout_problem,
+    SkewClock: _clock_problem,
+}
+"""What can be wrong with an intervention besides its node and process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
 US = 1_000
 MS = 1_000_000
@@ -16,7 +17,7 @@ class Duration(int):
     """Nanoseconds that print and parse with a unit."""
 
     @classmethod
-    def parse(cls, text: str) -> Duration:
+    def parse(cls, text: str) -> Self:
         """Raises ValueError that says how a duration is written."""
         match = _PATTERN.fullmatch(text.strip())
         if match is None:
@@ -30,3 +31,14 @@ class Duration(int):
         return f"{int(self)}ns"
 
     __repr__ = __str__
+
+
+class Offset(Duration):
+    """A duration with a sign: ``5min`` ahead, ``-70s`` behind."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError that says how an offset is written."""
+        sign, digits = re.fullmatch(r"\s*([+-]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr] # fits all
+        length = Duration.parse(digits)
+        return cls(-length if sign == "-" else length)

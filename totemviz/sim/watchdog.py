@@ -4,12 +4,14 @@ The device wants a sign of life every 10 s, or it resets the machine. watchdog-m
 as each of its clients has been heard of within 60 s. From pve-ha-manager's ``watchdog-mux.c``, loop by loop:
 
 * The loop waits for input, 1 s at most; only when that second passes without any does it look at its clients and ping
-  the device. Ages are differences of whole seconds.
+  the device. Ages are differences of whole seconds of the *wall clock* (``time(NULL)``): a clock that is set forward by
+  more than a minute makes every client look silent, and one that is set back hides a silence.
 * A client silent for more than 50 s is warned of, for more than 60 s it has expired: no more pings.
 * The next time around the loop ends, and the process with it. The kernel pings the device one last time when the
   process closes it without the magic letter (drivers/watchdog/watchdog_dev.c: watchdog_release).
 
-So a node is reset some 72 s after its last sign of life, not 60: 61, 1 more until the process ends, and 10.
+So, with a clock that is right, a node is reset some 72 s after its last sign of life, not 60: 61, 1 more until the
+process ends, and 10.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class WatchdogMux:
         self._client_pid = client_pid
         self._obstacle = obstacle
         self._fence = fence
-        self._fed_ns = 0
+        self._fed_s = self._fed_ns = 0
         self._warned = -1
         self._expired = -1
         self._round = 0
@@ -59,7 +61,7 @@ class WatchdogMux:
         if self._over:
             return
         self._host.record(cause, ev.WatchdogFed())
-        self._fed_ns = self._host.world.now_ns
+        self._fed_s, self._fed_ns = self._host.wall_s, self._host.world.now_ns
         if self._expired >= 0:
             self._end()
         else:
@@ -88,18 +90,25 @@ class WatchdogMux:
         if self._expired >= 0:
             self._end()
             return
-        silent_s = self._wall_s(self._host.world.now_ns) - self._wall_s(self._fed_ns)
+        silent_s = self._host.wall_s - self._fed_s
         if self._warned >= 0 and silent_s <= CLIENT_WARNING_S:
             self._warned = -1
             self._log(Level.INFO, f"client (PID {self._client_pid}) watchdog was updated before expiring")
         if self._warned < 0 and silent_s > CLIENT_WARNING_S:
-            self._warned = self._host.record(self._obstacle(), ev.WatchdogWarned(silent_s))
+            self._warned = self._host.record(self._why_silent(), ev.WatchdogWarned(silent_s))
             self._log(Level.INFO, f"client (PID {self._client_pid}) watchdog is about to expire", self._warned)
         if silent_s > CLIENT_TIMEOUT_S:
             self._expired = self._host.record(self._warned, ev.WatchdogExpired(silent_s))
             text = f"client (PID {self._client_pid}) watchdog expired - disable watchdog updates"
             self._log(Level.INFO, text, self._expired)
         self._wait()
+
+    def _why_silent(self) -> int:
+        """The event that makes the client look silent: what keeps it, or the clock if it has been heard of lately."""
+        silent_ns = self._host.world.now_ns - self._fed_ns
+        if self._host.clock.event >= 0 and silent_ns <= CLIENT_WARNING_S * SECOND_NS:
+            return self._host.clock.event
+        return self._obstacle()
 
     def _end(self) -> None:
         """The process leaves its loop; closing the device pings it once more."""
@@ -114,9 +123,6 @@ class WatchdogMux:
             event = self._host.record(self._expired, ev.NodeFenced())
             self._log(Level.CRITICAL, "softdog: Initiating system reboot", event, KERNEL)
             self._fence(event)
-
-    def _wall_s(self, now_ns: int) -> int:
-        return self._host.world.epoch_s + now_ns // SECOND_NS
 
     def _log(self, level: Level, text: str, cause: int = ev.NO_CAUSE, process: str = WATCHDOG_MUX) -> None:
         self._host.record(cause, Log(level, process, text))

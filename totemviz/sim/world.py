@@ -15,6 +15,7 @@ from random import Random
 import msgspec
 
 from totemviz.corosync.conf import CorosyncConf
+from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.sim import interventions as do
 from totemviz.sim import saved_profiles
 from totemviz.sim.clients import Clients
@@ -32,9 +33,6 @@ from totemviz.totem.effects import RingId
 from totemviz.totem.wire import ORF_TOKEN, TYPE_NAMES, Token, decode
 from totemviz.trace import events as ev
 from totemviz.trace.timeline import Timeline
-
-EPOCH_S = 1_700_000_000
-"""Wall clock of every simulated host at time 0: a constant, for file times and message headers."""
 
 LOOPBACK_NS = 5 * US
 
@@ -58,7 +56,6 @@ class World:
         self.timeline = timeline if timeline is not None else Timeline()
         self.scheduler = Scheduler()
         self.events = 0
-        self.epoch_s = EPOCH_S
         self.token_hops = 0
         self.stopped = False
         self.storm = ""

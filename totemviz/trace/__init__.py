@@ -12,6 +12,7 @@ is moving the cursor.
     conditions   a small language over the view (condition_words: its words), for stops: where a run is held
     watch        the invariants, checked while a run grows
     causes, why  what led to an event: the graph of causes, and the story in it
+    wallclock    the wall clock of a node, which may be wrong (logs: the log files as it stamps them)
     words        an event, and a situation, as a plain sentence
     transcript   a run as text, one event a line; summary: a run in figures
     capture      files of real traffic → UDP datagrams; recorded (and recorded_*): datagrams → a timeline

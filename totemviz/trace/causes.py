@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from totemviz.corosync import effects as corosync
+from totemviz.pmxcfs import effects as pmxcfs
 from totemviz.totem import effects as totem
 from totemviz.totem.states import Gather
 from totemviz.totem.wire import Mcast, WireError, decode
@@ -55,6 +56,7 @@ class Causes:
         self._queued: dict[tuple[int, int], int] = {}
         self._lost_messages: dict[int, list[int]] = {}
         self._lost_tokens: dict[int, list[int]] = {}
+        self._expired_locks: dict[str, list[int]] = {}
 
     # ------------------------------------------------------------------------------------------------------ questions
 
@@ -141,6 +143,9 @@ class Causes:
             if message is not None:
                 self._lost_messages.setdefault(message.seq, []).append(event.id)
 
+    def _note_lock(self, event: Event, body: pmxcfs.LockExpired) -> None:
+        self._expired_locks.setdefault(body.path, []).append(event.id)
+
     # ------------------------------------------------------------------------------------------------------ the rules
 
     def _why_received(self, event: Event, body: ev.DatagramReceived) -> Cause | None:
@@ -207,6 +212,13 @@ class Causes:
         lost = _last(self._lost_tokens.get(event.node, ()), event.id)
         return Cause(lost, "nobody has it") if lost > event.cause else None
 
+    def _why_applied(self, event: Event, body: pmxcfs.ChangeApplied) -> Cause | None:
+        """A lock taken from its holder: the judgement."""
+        if body.operation != "unlock":
+            return None
+        judged = _last(self._expired_locks.get(body.path, ()), event.id)
+        return Cause(judged, "so it tells everybody") if judged >= 0 else None
+
 
 def _mcast(body: ev.Body) -> Mcast | None:
     """The ordered message in a datagram that was sent, None if there is none."""
@@ -228,6 +240,7 @@ _NOTES: dict[type, Callable[[Causes, Event, Any], None]] = {
     totem.MembershipInstalled: Causes._note_ring,
     ev.DatagramQueued: Causes._note_queued,
     ev.DatagramDropped: Causes._note_dropped,
+    pmxcfs.LockExpired: Causes._note_lock,
 }
 
 _RULES: dict[type, Callable[[Causes, Event, Any], Cause | None]] = {
@@ -239,4 +252,5 @@ _RULES: dict[type, Callable[[Causes, Event, Any], Cause | None]] = {
     corosync.CpgConfchg: Causes._why_group,
     totem.RetransmitChecked: Causes._why_checked,
     ev.TimerExpired: Causes._why_expired,
+    pmxcfs.ChangeApplied: Causes._why_applied,
 }

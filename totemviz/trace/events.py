@@ -71,6 +71,13 @@ class TimeoutsChanged(msgspec.Struct, frozen=True, tag="timeouts_changed"):
     limits: dict[str, int]
 
 
+class ClockSet(msgspec.Struct, frozen=True, gc=False, tag="clock_set"):
+    """The node's wall clock was set: ``ahead_ns`` before true time (behind if negative), gaining ``drift_ppm``."""
+
+    ahead_ns: int
+    drift_ppm: int = 0
+
+
 class Intervened(msgspec.Struct, frozen=True, tag="intervened"):
     """Somebody did something: ``action`` is the intervention's name, ``text`` says it in words."""
 
@@ -309,6 +316,7 @@ WorldBody: TypeAlias = (
     | Intervened
     | TimeoutsChanged
     | NodeAdded
+    | ClockSet
     | DatagramSent
     | DatagramReceived
     | DatagramDropped

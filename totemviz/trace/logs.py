@@ -11,8 +11,9 @@
 * ``pve-ha-lrm-NODE.log``, ``watchdog-mux-NODE.log``, ``kernel-NODE.log``: their lines in syslog, of a node whose HA
   manager runs.
 
-Wall clock of an event is the epoch of the simulation plus its virtual time, in UTC. Debug lines are left out unless
-asked for: corosync's default threshold is info.
+The stamp is what the node's wall clock showed: the epoch of the simulation plus virtual time, in UTC, and by how much
+the clock was off (``ClockSet``); so the lines of two nodes may lie in another order than they were written in. Debug
+lines are left out unless asked for: corosync's default threshold is info.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from pathlib import Path
 import msgspec
 
 from totemviz.totem.effects import Level, Log
-from totemviz.trace.events import ProcessStarted, RunStarted
+from totemviz.trace.events import ClockSet, ProcessStarted, RunStarted
 from totemviz.trace.timeline import Timeline
+from totemviz.trace.wallclock import RIGHT, ClockSetting
 
 COROSYNC, PMXCFS = "corosync", "pmxcfs"
 OTHERS = ("pve-ha-lrm", "watchdog-mux", "kernel")
@@ -34,28 +36,37 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 
 class LogLine(msgspec.Struct, frozen=True, gc=False):
-    """One line of one daemon: ``time_ns`` of the run, the node's name, the daemon and its pid (0 if unknown)."""
+    """One line of one daemon: ``time_ns`` of the run, the node's name, the daemon and its pid (0 if unknown).
+
+    ``ahead_ns``: how far the node's wall clock was ahead at that time.
+    """
 
     time_ns: int
     node: str
     process: str
     pid: int
     log: Log
+    ahead_ns: int = 0
 
 
 def log_lines(timeline: Timeline, debug: bool = False) -> Iterator[LogLine]:
     """All log lines of a run in order, without debug lines unless ``debug``."""
     names: dict[int, str] = {}
     pids: dict[tuple[int, str], int] = {}
+    clocks: dict[int, ClockSetting] = {}
     for event in timeline:
         body = event.body
         if isinstance(body, Log):
             if debug or body.level is not Level.DEBUG:
                 process = process_of(body)
                 name = names.get(event.node, str(event.node))
-                yield LogLine(event.time_ns, name, process, pids.get((event.node, process), 0), body)
+                pid = pids.get((event.node, process), 0)
+                ahead_ns = clocks.get(event.node, RIGHT).ahead_at(event.time_ns)
+                yield LogLine(event.time_ns, name, process, pid, body, ahead_ns)
         elif isinstance(body, ProcessStarted):
             pids[event.node, body.process] = body.pid
+        elif isinstance(body, ClockSet):
+            clocks[event.node] = ClockSetting(event.time_ns, body.ahead_ns, body.drift_ppm)
         elif isinstance(body, RunStarted):
             names.update((info.nodeid, info.name) for info in body.nodes)
 
@@ -71,9 +82,9 @@ def process_of(log: Log) -> str:
 
 
 def text(line: LogLine, epoch_s: int) -> str:
-    """The line as its daemon writes it; ``epoch_s`` is the wall clock at time 0."""
+    """The line as its daemon writes it; ``epoch_s`` is true time at time 0."""
     log = line.log
-    when = datetime.fromtimestamp(epoch_s, UTC) + timedelta(microseconds=line.time_ns // 1000)
+    when = datetime.fromtimestamp(epoch_s, UTC) + timedelta(microseconds=(line.time_ns + line.ahead_ns) // 1000)
     month = MONTHS[when.month - 1]
     clock = f"{when:%H:%M:%S}"
     if line.process == COROSYNC:

@@ -53,7 +53,7 @@ from totemviz.pmxcfs.messages import (
     decode_message,
     encode_message,
 )
-from totemviz.pmxcfs.process import Process, ProcessId, Quirks
+from totemviz.pmxcfs.process import NS_PER_S, Process, ProcessId, Quirks
 from totemviz.pmxcfs.threads import Blocking
 from totemviz.trace.recorded_evidence import FRESH_VERSION, IMPORTED_INODE, Evidence
 from totemviz.trace.recorded_services import NothingToExportError, RecordedServices
@@ -145,7 +145,7 @@ class _Replica:
             self._database.close()
         entries, fresh = self._database.open(0)
         self._memdb = memdb = Memdb(entries)
-        process = Process(ProcessId(self._nodeid, pid), f"node {self._nodeid}", "", self._began_s, Quirks())
+        process = Process(ProcessId(self._nodeid, pid), f"node {self._nodeid}", "", self._wall_s, Quirks())
         process.corosync_running = True
         self._process = process
         connection = Connection(process, 0, DCDB_GROUP, DOMAIN)
@@ -155,6 +155,9 @@ class _Replica:
             self._store(memdb.create(COROSYNC_CONF, 0, 0).change)
             self._store(memdb.write(COROSYNC_CONF, b"", 0, 0, truncate=True).change)
         self.started = True
+
+    def _wall_s(self, now_ns: int) -> int:
+        return self._began_s + now_ns // NS_PER_S
 
     def _store(self, change: Change | None) -> None:
         assert change is not None

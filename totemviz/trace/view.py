@@ -20,6 +20,7 @@ from totemviz.totem.config import MS
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event, NodeInfo
 from totemviz.trace.journeys import Journeys, WriteView
+from totemviz.trace.wallclock import RIGHT, ClockSetting
 
 
 class Visit(msgspec.Struct):
@@ -96,6 +97,7 @@ class NodeView(msgspec.Struct):
     disk_trouble: str = ""
     lrm_state: str = ""
     watchdog_fed_ns: int = -1
+    clock: ClockSetting = RIGHT
     disk_load: str = ""
     loaded_until_ns: int = -1
     fsync_since_ns: int = -1
@@ -179,6 +181,9 @@ class ClusterView:
         if self.run is not None:
             self.run = msgspec.structs.replace(self.run, nodes=(*self.run.nodes, body.info))
         self.nodes[event.node] = NodeView(body.info, self._token_ms(), disk=body.info.disk)
+
+    def _clock_set(self, event: Event, body: ev.ClockSet) -> None:
+        self._node(event).clock = ClockSetting(event.time_ns, body.ahead_ns, body.drift_ppm)
 
     def _timeouts_changed(self, event: Event, body: ev.TimeoutsChanged) -> None:
         if self.run is not None:
@@ -421,6 +426,7 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     ev.RunStarted: ClusterView._run_started,
     ev.TimeoutsChanged: ClusterView._timeouts_changed,
     ev.NodeAdded: ClusterView._node_added,
+    ev.ClockSet: ClusterView._clock_set,
     totem.TokenReceived: ClusterView._token_received,
     totem.RetransmitChecked: ClusterView._retransmit_checked,
     totem.MessageOrdered: ClusterView._message_ordered,

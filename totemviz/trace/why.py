@@ -27,6 +27,7 @@ LATER_NS = 100 * MS
 TURNING_POINTS = (
     ev.RunStarted,
     ev.Intervened,
+    ev.ClockSet,
     ev.WriteStarted,
     ev.DiskChanged,
     ev.DiskFaulted,
@@ -50,6 +51,7 @@ TURNING_POINTS = (
     corosync.QuorumChanged,
     corosync.DaemonExited,
     pmxcfs.DfsmModeChanged,
+    pmxcfs.LockExpired,
 )
 LOUD_TIMERS = ("token loss", "consensus", "token warning", "token retransmit")
 

@@ -47,6 +47,20 @@ def span(time_ns: int) -> str:
     return f"{time_ns / SECOND:.1f} s"
 
 
+def clock_words(ahead_ns: int, drift_ppm: int = 0) -> str:
+    """What a wall clock is like: ``is 5 min ahead``, ``is right, and loses 200 ppm``."""
+    text = f"is {long_span(abs(ahead_ns))} {'ahead' if ahead_ns > 0 else 'behind'}" if ahead_ns else "is right"
+    return f"{text}, and {'gains' if drift_ppm > 0 else 'loses'} {abs(drift_ppm)} ppm" if drift_ppm else text
+
+
+def long_span(time_ns: int) -> str:
+    """The same of what people do, which may take hours: ``70 s``, ``5 min``, ``1 h``."""
+    for unit, name in ((3600 * SECOND, "h"), (60 * SECOND, "min"), (SECOND, "s")):
+        if time_ns and time_ns % unit == 0:
+            return f"{time_ns // unit} {name}"
+    return span(time_ns)
+
+
 def who(view: ClusterView, nodeid: int) -> str:
     """The letter a node goes by (else its name); ``everybody`` for target 0."""
     if nodeid == EVERYBODY:
@@ -424,6 +438,7 @@ def _configuration(body: totem.ConfigurationChange, node: str, view: ClusterView
 SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.RunStarted: _run_started,
     ev.Intervened: _intervened,
+    ev.ClockSet: lambda body, node, view: f"the wall clock of {node} {clock_words(body.ahead_ns, body.drift_ppm)}",
     ev.NodeAdded: lambda body, node, view: f"the cluster gets a new node: {node}",
     ev.TimeoutsChanged: lambda body, node, view: (
         f"all nodes read corosync.conf again: token {body.timeouts_ms.get('token', 0)} ms, "
@@ -499,6 +514,9 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
         f"{body.operation} {body.path} waits at {node} for its place in order"
     ),
     pmxcfs.ChangeApplied: _applied,
+    pmxcfs.LockExpired: lambda body, node, view: (
+        f"{node}, the lowest node, finds the lock {body.path} {body.age_s} s old by its own clock: it has expired"
+    ),
     pmxcfs.CorosyncConfWritten: lambda body, node, view: (
         f"pmxcfs on {node} copies corosync.conf, version {body.version}, to /etc/corosync"
     ),

@@ -12,11 +12,13 @@ from totemviz.trace import events as ev
 from totemviz.trace.events import Event
 from totemviz.trace.timers import timers_of
 from totemviz.trace.view import NodeView
+from totemviz.trace.wallclock import RIGHT
 from totemviz.trace.words import (
     DISK_TROUBLE_WORDS,
     GATHER_WORDS,
     WATCHDOG_LATE_NS,
     WATCHDOG_RESET_NS,
+    clock_words,
     names,
     plural,
     span,
@@ -225,6 +227,9 @@ def _pmxcfs(node: NodeView, moment: Moment) -> list[Line]:
     lines.append(_fact("/etc/pve", text, PLAIN if node.version == node.durable_version else TROUBLE))
     if node.lrm_state:
         lines.append(_high_availability(node, moment.now_ns))
+    if node.clock != RIGHT:
+        text = clock_words(node.clock.ahead_at(moment.now_ns), node.clock.drift_ppm)
+        lines.append(_fact("wall clock", text, TROUBLE))
     return lines
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from totemviz.sim.world import EPOCH_S
+from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.totem import effects as totem
 from totemviz.totem.effects import Level
 from totemviz.trace import events as ev
@@ -14,6 +14,7 @@ from totemviz.trace import logs
 from totemviz.trace.events import Event
 from totemviz.trace.loglines import meaning_of
 from totemviz.trace.view import ClusterView
+from totemviz.trace.wallclock import RIGHT, ClockSetting
 from totemviz.trace.words import sentence
 from totemviz.tui.eventlist import EventList
 from totemviz.tui.index import EventIndex
@@ -38,6 +39,7 @@ class LogList(EventList):
         self.debug = False
         self._node = 0
         self._starts = EventIndex(lambda event: isinstance(event.body, ev.ProcessStarted))
+        self._clocks = EventIndex(lambda event: isinstance(event.body, ev.ClockSet))
 
     def show(self, moment: Moment) -> None:  # noqa: D102
         if moment.chosen != self._node:
@@ -76,7 +78,7 @@ class LogList(EventList):
         assert isinstance(body, totem.Log)
         if self._node == 0 or self.moment is None:
             return f"{logs.process_of(body):<8} {body.level:<7} [{body.subsystem:<6}] {body.text}"
-        line = logs.LogLine(event.time_ns, *self._origin(event, body, view), body)
+        line = logs.LogLine(event.time_ns, *self._origin(event, body, view), body, self._ahead_ns(event))
         run = view.run
         epoch_s = run.epoch_ns // SECOND_NS if run is not None and run.epoch_ns else EPOCH_S
         return logs.text(line, epoch_s)
@@ -92,6 +94,17 @@ class LogList(EventList):
             if start.node == event.node and isinstance(start.body, ev.ProcessStarted) and start.body.process == process:
                 return name, process, start.body.pid
         return name, process, 0
+
+    def _ahead_ns(self, event: Event) -> int:
+        """How far the node's wall clock was ahead when it wrote the line."""
+        assert self.moment is not None
+        self._clocks.sync(self.moment.timeline)
+        for row in range(self._clocks.row_of(event.id), -1, -1):
+            clock = self.moment.timeline[self._clocks.event_id(row)]
+            if clock.node == event.node and isinstance(clock.body, ev.ClockSet):
+                setting = ClockSetting(clock.time_ns, clock.body.ahead_ns, clock.body.drift_ppm)
+                return setting.ahead_at(event.time_ns)
+        return RIGHT.ahead_ns
 
     def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
         if height < EXPLAINED_FROM_ROWS:

@@ -32,7 +32,7 @@ from totemviz.sim.interventions.guests import (
     SetStatus,
     WriteClusterLog,
 )
-from totemviz.sim.interventions.hosts import AddNode, Kill, Leave, Pause, PowerCut, Restart, SetTimeout
+from totemviz.sim.interventions.hosts import AddNode, Kill, Leave, Pause, PowerCut, Restart, SetTimeout, SkewClock
 from totemviz.sim.interventions.links import Cut, CutOneWay, Delay, Duplicate, Heal, Loss
 from totemviz.sim.interventions.quorum import ExpectedVotes, QuorumDevice
 
@@ -59,6 +59,7 @@ AnyIntervention: TypeAlias = (
     | SetTimeout
     | AddNode
     | Pause
+    | SkewClock
     | CpgRead
     | CpgFlood
     | Cut
@@ -117,6 +118,7 @@ __all__ = [
     "SetGuest",
     "SetStatus",
     "SetTimeout",
+    "SkewClock",
     "StallDisk",
     "Tamper",
     "Write",

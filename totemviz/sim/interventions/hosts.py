@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from totemviz.sim.interventions.base import Intervention
-from totemviz.sim.units import Duration
+from totemviz.sim.units import Duration, Offset
+from totemviz.trace.words import clock_words
 
 HOST = "host"
 
@@ -73,6 +74,21 @@ class SetTimeout(Intervention, frozen=True, kw_only=True, tag="set_timeout"):
     @property
     def text(self) -> str:  # noqa: D102
         return f"set totem.{self.key} to {self.value} on all nodes"
+
+
+class SkewClock(Intervention, frozen=True, kw_only=True, tag="skew_clock"):
+    """Set the wall clock of ``node``: from now on it is ``ahead`` of true time (behind if negative; 0: right).
+
+    It then gains ``drift_ppm`` millionths (loses, if negative). Timers, corosync's among them, run on another clock.
+    """
+
+    node: int
+    ahead: Offset = Offset(0)
+    drift_ppm: int = 0
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"set the clock of node {self.node}: it {clock_words(int(self.ahead), self.drift_ppm)}"
 
 
 class Leave(Intervention, frozen=True, kw_only=True, tag="leave"):

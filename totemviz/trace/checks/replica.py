@@ -33,7 +33,8 @@ from totemviz.pmxcfs.messages import DCDB_GROUP, MessageType
 from totemviz.totem.effects import Log
 from totemviz.trace.checks.base import Handler, Invariant
 from totemviz.trace.checks.facts import Facts
-from totemviz.trace.events import Event, ProcessKilled, ProcessStarted
+from totemviz.trace.events import ClockSet, Event, ProcessKilled, ProcessStarted
+from totemviz.trace.wallclock import RIGHT, ClockSetting
 
 PMXCFS = "pmxcfs"
 DCDB = "dcdb"
@@ -279,19 +280,35 @@ class AppliedWhenQuorate(_PerLife):
 
 
 class LocksAreKept(Invariant):
-    """Pmxcfs 35: judged where the lock is removed, by the time it was last taken or renewed there."""
+    """Pmxcfs 35: judged where the lock is removed, by the time it was last taken or renewed there.
+
+    The 120 s are those of the clock of the node that had it removed, right or wrong.
+    """
 
     number = 135
     name = "locks are kept"
-    sentence = "Nobody but its holder removes a lock before 120 s have passed since it was taken or renewed."
+    sentence = (
+        "Nobody but its holder removes a lock before 120 s have passed since it was taken or renewed, by the clock of "
+        "the node that removes it."
+    )
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
         self._since_ns: dict[tuple[int, str], int] = {}
         self._versions: dict[int, int] = {}
+        self._clocks: dict[int, list[ClockSetting]] = {}
 
     def handlers(self) -> Mapping[type, Handler]:  # noqa: D102
-        return {ChangeApplied: self._applied}
+        return {ChangeApplied: self._applied, ClockSet: self._clock_set}
+
+    def _clock_set(self, event: Event, body: ClockSet) -> None:
+        setting = ClockSetting(event.time_ns, body.ahead_ns, body.drift_ppm)
+        self._clocks.setdefault(event.node, []).append(setting)
+
+    def _shown_ns(self, nodeid: int, time_ns: int) -> int:
+        """What the node's clock showed at a time of the run."""
+        past = [setting for setting in self._clocks.get(nodeid, ()) if setting.since_ns <= time_ns]
+        return time_ns + (past[-1] if past else RIGHT).ahead_at(time_ns)
 
     def _applied(self, event: Event, body: ChangeApplied) -> None:
         changed = body.version != self._versions.get(event.node)
@@ -303,6 +320,8 @@ class LocksAreKept(Invariant):
             self._since_ns[lock] = event.time_ns
         elif body.operation == "unlock" and changed:
             since_ns = self._since_ns.pop(lock, None)
-            if since_ns is not None and event.time_ns - since_ns < LOCK_TIMEOUT_S * NS_PER_S:
-                age_s = (event.time_ns - since_ns) / NS_PER_S
+            if since_ns is None:
+                return
+            age_s = (self._shown_ns(body.nodeid, event.time_ns) - self._shown_ns(body.nodeid, since_ns)) / NS_PER_S
+            if age_s < LOCK_TIMEOUT_S:
                 self.fail(event, f"{body.path} is removed {age_s:.1f} s after it was taken or renewed")
