@@ -208,10 +208,13 @@ class Cpg:
     def _receivers(self, source: int, group: bytes) -> list[Connection]:
         """Who gets a message of this node to this group: nobody if the node has no process in it."""
         receivers = [connection for connection in self._newest_first() if self._receives(connection, group)]
-        if receivers and not any(known.nodeid == source and known.group == group for known in self.processes):
-            self._core.log(Level.WARNING, "CPG", "Unknown node -> we will not deliver message")
+        if not receivers:
             return []
-        return receivers
+        for known in self.processes:
+            if known.nodeid == source and known.group == group:
+                return receivers
+        self._core.log(Level.WARNING, "CPG", "Unknown node -> we will not deliver message")
+        return []
 
     def _proc_join(self, process: Process) -> None:
         if self._add(process):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from totemviz.corosync import layouts, wire
 from totemviz.corosync.wire import Opaque, ServiceMessage, SyncMessage, service_id
 from totemviz.totem.effects import RingId
 
-Decoder: TypeAlias = Callable[[bytes, bool], ServiceMessage | SyncMessage]
+Message = TypeVar("Message")
+Decoder: TypeAlias = Callable[[bytes, bool], Message]
 
 
 class _MisfitError(Exception):
@@ -19,16 +20,12 @@ class _MisfitError(Exception):
 
 def decode(body: bytes, little: bool = True) -> ServiceMessage:
     """A message of group ``a`` without its group address; ``little`` is the originator's byte order."""
-    message = _decode(body, little, SERVICE_DECODERS)
-    assert not isinstance(message, wire.Barrier | wire.ServiceBuild)
-    return message
+    return _decode(body, little, SERVICE_DECODERS)
 
 
 def decode_sync(body: bytes, little: bool = True) -> SyncMessage:
     """A message of group ``sync`` without its group address."""
-    message = _decode(body, little, SYNC_DECODERS)
-    assert isinstance(message, wire.Barrier | wire.ServiceBuild | Opaque)
-    return message
+    return _decode(body, little, SYNC_DECODERS)
 
 
 def decode_message(message: bytes, little: bool = True) -> tuple[tuple[bytes, ...], ServiceMessage | SyncMessage]:
@@ -41,10 +38,10 @@ def decode_message(message: bytes, little: bool = True) -> tuple[tuple[bytes, ..
     return names, Opaque(body)
 
 
-def _decode(body: bytes, little: bool, decoders: Mapping[int, Decoder]) -> ServiceMessage | SyncMessage:
+def _decode(body: bytes, little: bool, decoders: Mapping[int, Decoder[Message]]) -> Message | Opaque:
     if len(body) < 16:
         return Opaque(body)
-    kind, size = struct.unpack_from("<i4xi" if little else ">i4xi", body)
+    kind, size = layouts.REQUEST[little].unpack_from(body)
     decoder = decoders.get(kind)
     if decoder is None or size != len(body):
         return Opaque(body)
@@ -180,7 +177,7 @@ def _cmap(body: bytes, little: bool) -> wire.CmapMcast:
     return wire.CmapMcast(reason, tuple(items), (reserved[0], reserved[1]), padding, little)
 
 
-SERVICE_DECODERS: Mapping[int, Decoder] = {
+SERVICE_DECODERS: Mapping[int, Decoder[ServiceMessage]] = {
     service_id(wire.CMAP, 0): _cmap,
     service_id(wire.CPG, 0): _proc_join,
     service_id(wire.CPG, 1): _proc_leave,
@@ -194,4 +191,4 @@ SERVICE_DECODERS: Mapping[int, Decoder] = {
     service_id(wire.VOTEQUORUM, 3): _qdevice_rename,
     service_id(wire.VOTEQUORUM, 4): _qdevice_extra,
 }
-SYNC_DECODERS: Mapping[int, Decoder] = {0: _barrier, 1: _service_build}
+SYNC_DECODERS: Mapping[int, Decoder[wire.Barrier | wire.ServiceBuild]] = {0: _barrier, 1: _service_build}

@@ -252,7 +252,7 @@ class Connection:
         The library minds the daemon's word only for messages; other calls go into the ring and wait for their answer
         (``ipcc.c: qb_ipcc_sendv``, ``lib/cpg.c``: the limit is raised to 2 around mcast calls).
         """
-        if self.stopped and isinstance(request, Mcast | PartialMcast):
+        if self.stopped and isinstance(request, (Mcast, PartialMcast)):
             return CpgError.TRY_AGAIN
         if not self._request_ring.fits(request.size):
             return CpgError.TRY_AGAIN

@@ -49,6 +49,9 @@ class Layout:
         return parts
 
 
+REQUEST = (struct.Struct(">i4xi"), struct.Struct("<i4xi"))
+"""The head of every message, id and size: big endian, little endian."""
+
 _REQUEST = "i p4 i p4"
 _NAME = "I p4 128s"
 PROC = Layout(f"{_REQUEST} {_NAME} I p4 I p4")

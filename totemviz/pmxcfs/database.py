@@ -29,6 +29,7 @@ from totemviz.pmxcfs.index import (
 from totemviz.pmxcfs.memdb import Change
 
 VERSION_NAME = "__version__"
+_VERSION_NAME_BYTES, _VERSION_TYPE = VERSION_NAME.encode(), int(EntryType.FILE)
 _BUSY_TIMEOUT_MS = 10_000
 _MASK_32 = 2**32 - 1
 
@@ -221,7 +222,7 @@ def _row(entry: Entry) -> _Row:
         entry.version,
         entry.writer,
         entry.mtime,
-        int(entry.type),
+        entry.type,
         name_bytes(name),
         entry.data or None,
     )
@@ -234,8 +235,8 @@ def _version_row(root: Entry) -> _Row:
         root.version,
         root.writer,
         root.mtime,
-        int(EntryType.FILE),
-        VERSION_NAME.encode(),
+        _VERSION_TYPE,
+        _VERSION_NAME_BYTES,
         None,
     )
 

@@ -6,7 +6,7 @@ and on the node it came from its caller gets the answer. Nobody waits for anybod
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from totemviz.corosync.effects import CpgError
 from totemviz.pmxcfs.application import LeaveGroupError, SendState, SeriousError, SyncInfo, SyncMember
@@ -41,6 +41,24 @@ from totemviz.pmxcfs.process import Process, ProcessId
 from totemviz.pmxcfs.threads import Blocking
 
 DOMAIN = "dcdb"
+
+_TYPES = {int(operation): operation for operation in DcdbType}
+_NAMES = {operation: operation.name.lower() for operation in DcdbType}
+
+_OPERATIONS: Mapping[DcdbType, Callable[[Memdb, str, FuseMessage, int, int], Outcome]] = {
+    DcdbType.WRITE: lambda memdb, path, fuse, writer, time_s: memdb.write(
+        path, fuse.data, writer, time_s, offset=fuse.offset, truncate=fuse.truncate
+    ),
+    DcdbType.CREATE: lambda memdb, path, fuse, writer, time_s: memdb.create(path, writer, time_s),
+    DcdbType.RENAME: lambda memdb, path, fuse, writer, time_s: memdb.rename(path, fuse.to, writer, time_s),
+    DcdbType.MKDIR: lambda memdb, path, fuse, writer, time_s: memdb.mkdir(path, writer, time_s),
+    DcdbType.DELETE: lambda memdb, path, fuse, writer, time_s: memdb.delete(path, writer, time_s),
+    DcdbType.MTIME: lambda memdb, path, fuse, writer, time_s: memdb.mtime(path, writer, fuse.offset),
+}
+"""What each file operation does to the tree: (tree, path, message, writer, its clock in seconds) → outcome."""
+
+_ON_LOCKS = frozenset({DcdbType.MKDIR, DcdbType.DELETE, DcdbType.MTIME})
+"""The operations by which locks are taken, given back and renewed."""
 
 _PATH_OF_CONTENT: dict[DcdbType, Callable[[FuseMessage], str | None]] = {
     DcdbType.WRITE: lambda fuse: fuse.path,
@@ -100,11 +118,11 @@ class Dcdb:
         return result
 
     def _carry_out(self, sender: ProcessId, message: NormalMessage) -> Blocking[int]:
-        if message.subtype not in DcdbType.__members__.values():
+        operation = _TYPES.get(message.subtype)
+        if operation is None:
             raise LeaveGroupError(f"received unknown message type (msg_type == {message.subtype})")
         if not self._process.quorate:
             raise LeaveGroupError("received write while not quorate - trigger resync")
-        operation = DcdbType(message.subtype)
         if operation is DcdbType.UNLOCK_REQUEST:
             self._unlock_requested(decode_unlock(message.payload))
             return 0
@@ -130,7 +148,7 @@ class Dcdb:
                 sender.nodeid,
                 sender.pid,
                 message.count,
-                operation.name.lower(),
+                _NAMES[operation],
                 path or "",
                 outcome.result,
                 self.memdb.version,
@@ -146,22 +164,8 @@ class Dcdb:
         if path is None:
             gone = operation in (DcdbType.RENAME, DcdbType.DELETE)
             return Outcome(-(Errno.ENOENT if gone else Errno.EINVAL))
-        match operation:
-            case DcdbType.WRITE:
-                return memdb.write(path, fuse.data, writer, time_s, offset=fuse.offset, truncate=fuse.truncate)
-            case DcdbType.CREATE:
-                return memdb.create(path, writer, time_s)
-            case DcdbType.RENAME:
-                return memdb.rename(path, fuse.to, writer, time_s)
-            case DcdbType.MKDIR:
-                outcome = memdb.mkdir(path, writer, time_s)
-            case DcdbType.DELETE:
-                outcome = memdb.delete(path, writer, time_s)
-            case DcdbType.MTIME:
-                outcome = memdb.mtime(path, writer, fuse.offset)
-            case _:
-                raise AssertionError(f"{operation.name} is no file operation")
-        if is_lock_path(path) and outcome.result == 0:
+        outcome = _OPERATIONS[operation](memdb, path, fuse, writer, time_s)
+        if operation in _ON_LOCKS and outcome.result == 0 and is_lock_path(path):
             if operation is DcdbType.DELETE:
                 self.locks.forget(path)
             else:
@@ -308,8 +312,7 @@ class Dcdb:
         return self.memdb.checksum()
 
     def _emit_io(self) -> None:
-        for operation in self._database.drain_io():
-            self._process.emit(operation)
+        self._process.emit_all(self._database.drain_io())
 
     def _notice(self, text: str) -> None:
         self._process.notice(DOMAIN, text)

@@ -100,7 +100,7 @@ STATE_TABLE = {
 }
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A system call that waits for its message."""
 
     call_id: int
@@ -108,7 +108,7 @@ class Call(msgspec.Struct, frozen=True):
     path: str
 
 
-class QueuedMessage(msgspec.Struct, frozen=True):
+class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
     """A NORMAL message that cannot be applied yet."""
 
     sender: ProcessId

@@ -465,8 +465,7 @@ class Pmxcfs:
         return self._process.take()
 
     def _emit_io(self) -> None:
-        for operation in self._database.drain_io():
-            self._process.emit(operation)
+        self._process.emit_all(self._database.drain_io())
 
     def _is_lowest(self) -> bool:
         return self.dcdb.is_lowest

@@ -31,7 +31,7 @@ FILE_SIZE_MAX_BYTES = 1024 * 1024
 LOCK_DIRECTORY = "priv/lock"
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """What one operation changed, for one transaction: a row to delete, a row to replace, and always the root's."""
 
     root: Entry
@@ -39,7 +39,7 @@ class Change(msgspec.Struct, frozen=True):
     deleted_inode: int | None = None
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The result of an operation: a count, 0 or a negative errno; ``change`` is set if the tree changed."""
 
     result: int
@@ -259,11 +259,11 @@ class Memdb:
             return _refused(refusal)
         self.changes.changed(path)
         self._forget(entry)
-        self._bump(writer, mtime)
+        root = self._bump(writer, mtime)
         guest = parse_guest_path(path)
         if guest is not None:  # by the path alone, a directory of such a name included
             self.guests.drop(guest.vmid)
-        return Outcome(0, Change(self.root, deleted_inode=entry.inode))
+        return Outcome(0, Change(root, deleted_inode=entry.inode))
 
     def replace_tree(self, entries: dict[int, Entry]) -> None:
         """Take over a whole tree, loaded or received. Raises DuplicateVmidError; the tree is in place all the same."""
@@ -338,21 +338,21 @@ class Memdb:
 
     # ------------------------------------------------------------------------------------------------------- changes
 
-    def _bump(self, writer: int, mtime: int) -> int:
-        """Count one more change to the tree; its new version."""
-        version = self.version + 1
-        self.entries[ROOT_INODE] = msgspec.structs.replace(self.root, version=version, writer=writer, mtime=mtime)
-        return version
+    def _bump(self, writer: int, mtime: int) -> Entry:
+        """Count one more change to the tree; its new root."""
+        root = self.entries[ROOT_INODE] = new_root(self.version + 1, writer, mtime)
+        return root
 
     def _add(self, parent: Entry, name: str, type_: EntryType, writer: int, mtime: int) -> Change:
         """A new entry: the tree's new version is its inode for ever."""
-        version = self._bump(writer, mtime)
+        root = self._bump(writer, mtime)
+        version = root.version
         entry = Entry(version, parent.inode, version, writer, mtime, type_, name)
         self.entries[entry.inode] = entry
         self._children[parent.inode][name] = entry.inode
         if entry.is_directory:
             self._children[entry.inode] = {}
-        return Change(self.root, entry)
+        return Change(root, entry)
 
     def _stamp(
         self,
@@ -366,10 +366,11 @@ class Memdb:
         name: str | None = None,
     ) -> Change:
         """Put a changed copy in the place of ``entry``, stamped with the tree's new version."""
+        root = self._bump(writer, mtime)
         changed = Entry(
             inode=entry.inode,
             parent=entry.parent if parent is None else parent,
-            version=self._bump(writer, mtime),
+            version=root.version,
             writer=writer,
             mtime=mtime,
             type=entry.type,
@@ -380,7 +381,7 @@ class Memdb:
         del self._children[entry.parent][entry.name]
         self._children[changed.parent][changed.name] = changed.inode
         self.entries[changed.inode] = changed
-        return Change(self.root, changed)
+        return Change(root, changed)
 
     def _forget(self, entry: Entry) -> None:
         del self.entries[entry.inode]

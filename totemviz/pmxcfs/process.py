@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -90,13 +90,17 @@ class Process:
         """Hand an effect or observation to the world, after all earlier ones."""
         self.out.append(output)
 
+    def emit_all(self, outputs: Iterable[Output]) -> None:
+        """The same for several, in order."""
+        self.out.extend(outputs)
+
     def notice(self, domain: str, text: str) -> None:
         """Log an ordinary event."""
-        self.emit(Log(Level.NOTICE, domain, text))
+        self.out.append(Log(Level.NOTICE, domain, text))
 
     def critical(self, domain: str, text: str) -> None:
         """Log trouble."""
-        self.emit(Log(Level.CRITICAL, domain, text))
+        self.out.append(Log(Level.CRITICAL, domain, text))
 
     def take(self) -> list[Output]:
         """Everything emitted since the last call."""

@@ -323,7 +323,7 @@ def _write_back_some(operations: list[Operation], files: Files, rng: Random) -> 
 
 def _sectors(operation: Operation) -> list[Operation]:
     """The write cut at sector boundaries of its file."""
-    io, data = operation
+    io, data = operation.io, operation.data
     end = io.offset + io.length
     cuts = [io.offset, *range((io.offset // _SECTOR_BYTES + 1) * _SECTOR_BYTES, end, _SECTOR_BYTES), end]
     return [

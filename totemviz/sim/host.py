@@ -276,15 +276,9 @@ class Host:
             self.world.lost(source, self.nodeid, sent, data, "nobody listens", self.killed_event)
             return
 
-        def run() -> None:
-            if self.daemon is None:
-                return
-            event = self.record(sent, ev.DatagramReceived(source, sent, TYPE_NAMES[data[3]]))
-            self.carry_out(COROSYNC, self.daemon.receive(self.world.now_ns, data), event)
-
         thread = self.processes.threads[COROSYNC]
         if not thread.blocked:
-            run()
+            self._read(source, sent, data)
             if thread.due_timers:
                 self.processes.pass_ends(thread)
             return
@@ -306,11 +300,17 @@ class Host:
         def run_late() -> None:
             if self.ring is not None:
                 self.ring.datagrams_wait(self._waiting_datagrams(thread))
-            run()
+            self._read(source, sent, data)
             if self.ring is not None:
                 self.ring.datagrams_wait(0)
 
         thread.post(Job(COROSYNC, run_late, waits, lose))
+
+    def _read(self, source: int, sent: int, data: bytes) -> None:
+        """Corosync reads a datagram from its socket."""
+        if self.daemon is not None:
+            event = self.record(sent, ev.DatagramReceived(source, sent, TYPE_NAMES[data[3]]))
+            self.carry_out(COROSYNC, self.daemon.receive(self.world.now_ns, data), event)
 
     @staticmethod
     def _waiting_datagrams(thread: Thread) -> int:
@@ -340,30 +340,32 @@ class Host:
 
     def carry_out(self, process: str, outputs: Iterable[Any], cause: int) -> None:
         """Do what a machine asked for, in order; ``cause`` is the event that made it ask."""
-        self.carry_on(process, deque(outputs), cause, cause)
+        self.carry_on(process, outputs, cause, cause)
 
-    def carry_on(self, process: str, outputs: deque[Any], cause: int, last: int) -> None:
+    def carry_on(self, process: str, outputs: Iterable[Any], cause: int, last: int) -> None:
         """The same from the middle of a list; ``last`` is the latest observation in it so far.
 
         What a process does in another thread while its main thread waits is done at once.
         """
-        actions = self._actions
+        actions, record, nodeid = self._actions, self.world.record, self.nodeid
         thread = self.processes.threads[process]
         beside = thread.blocked
+        remaining = iter(outputs)
         try:
-            while outputs:
-                output = outputs.popleft()
-                action = actions.get(type(output))
+            for output in remaining:
+                kind = type(output)
+                action = actions.get(kind)
                 if action is None:
-                    event = self.record(cause, output)
-                    if type(output) is not tt.Log:
+                    event = record(nodeid, cause, output)
+                    if kind is not tt.Log:
                         last = event
                     continue
-                result = action(process, output, last if type(output) in _FOLLOW_UPS else cause)
+                result = action(process, output, last if kind in _FOLLOW_UPS else cause)
                 if result >= 0:
                     last = result
-                if thread.blocked and outputs and not beside:
-                    thread.rest.append((process, outputs, cause, last))
+                if thread.blocked and not beside:
+                    if rest := tuple(remaining):
+                        thread.rest.append((process, rest, cause, last))
                     return
         except _GaveUpError:
             pass

@@ -107,11 +107,11 @@ class Processes:
 
     def _expire(self, process: str, timer: str) -> None:
         now_ns = self._world.now_ns
-        cause = self.timers.causes.get((process, timer), -1)
-        deadline_ns = self.timers.take(process, timer, now_ns)
+        due = self.timers.take(process, timer, now_ns)
         machine = self._host.daemon if process == COROSYNC else self._host.pmxcfs
-        if deadline_ns is None or machine is None:
+        if due is None or machine is None:
             return
+        deadline_ns, cause = due
         if timer in (tt.TotemTimer.TOKEN_LOSS, tt.TotemTimer.TOKEN_WARNING) and self._host.ring is not None:
             cause = self._world.token_obstacle(self._host.ring.ring_id, cause)
         outputs = machine.expire(now_ns, timer)

@@ -6,8 +6,8 @@ at high and a timer at medium priority (``loop.c: qb_loop_run``).
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple
 
 
@@ -41,17 +41,19 @@ class Scheduler:
         """Run ``action(*args)`` at ``time_ns``, which must not lie in the past."""
         assert time_ns >= self.now_ns
         self._number += 1
-        heapq.heappush(self._heap, (time_ns, self._number, action, args))
+        heappush(self._heap, (time_ns, self._number, action, args))
 
     def timer_at(self, time_ns: int, action: Callable[..., None], *args: Any) -> None:
         """The same for a timer: it waits for everything else that is due at ``time_ns``."""
         assert time_ns >= self.now_ns
         self._number += 1
-        heapq.heappush(self._heap, (time_ns, _AFTER_ALL_OTHERS + self._number, action, args))
+        heappush(self._heap, (time_ns, _AFTER_ALL_OTHERS + self._number, action, args))
 
     def after(self, delay_ns: int, action: Callable[..., None], *args: Any) -> None:
-        """Run ``action(*args)`` in ``delay_ns``."""
-        self.at(self.now_ns + delay_ns, action, *args)
+        """Run ``action(*args)`` in ``delay_ns``, which must not be negative."""
+        assert delay_ns >= 0
+        self._number += 1
+        heappush(self._heap, (self.now_ns + delay_ns, self._number, action, args))
 
     def planned(self) -> Iterator[Planned]:
         """What is going to happen, in no particular order."""
@@ -60,7 +62,7 @@ class Scheduler:
     def withdraw(self, planned: Planned) -> None:
         """Let something not happen. Raises ValueError if it is not planned."""
         self._heap.remove((planned.time_ns, planned.number, planned.action, planned.args))
-        heapq.heapify(self._heap)
+        heapify(self._heap)
 
     @property
     def next_ns(self) -> int | None:
@@ -72,6 +74,6 @@ class Scheduler:
         if not self._heap:
             return False
         self.steps += 1
-        self.now_ns, _, action, args = heapq.heappop(self._heap)
+        self.now_ns, _, action, args = heappop(self._heap)
         action(*args)
         return True

@@ -94,7 +94,7 @@ class Thread:
         self.blocked_since_ns = 0
         self.inbox: deque[Job] = deque()
         self.due_timers: list[tuple[str, str]] = []
-        self.rest: deque[tuple[str, deque[Any], int, int]] = deque()
+        self.rest: deque[tuple[str, tuple[Any, ...], int, int]] = deque()
 
     def post(self, job: Job) -> None:
         """Run the job now, or keep it until the thread is free."""
@@ -116,15 +116,14 @@ class Timers:
     def __init__(self, schedule_at: Callable[..., None], due: Callable[[str, str], None]) -> None:
         self._schedule_at = schedule_at
         self._due = due
-        self._deadlines: dict[tuple[str, str], int] = {}
+        self._running: dict[tuple[str, str], tuple[int, int]] = {}
+        """Deadline and cause of those that run."""
         self._on_heap: dict[tuple[str, str], int] = {}
-        self.causes: dict[tuple[str, str], int] = {}
 
     def set(self, process: str, timer: str, deadline_ns: int, cause: int) -> None:
         """(Re)start a timer; ``cause`` is the event it will name when it expires."""
         key = (process, timer)
-        self._deadlines[key] = deadline_ns
-        self.causes[key] = cause
+        self._running[key] = deadline_ns, cause
         waiting = self._on_heap.get(key)
         if waiting is None or waiting > deadline_ns:
             self._on_heap[key] = deadline_ns
@@ -132,32 +131,34 @@ class Timers:
 
     def cancel(self, process: str, timer: str) -> None:
         """Stop a timer."""
-        self._deadlines.pop((process, timer), None)
+        self._running.pop((process, timer), None)
 
     def cancel_all(self, process: str) -> None:
         """The process died."""
-        for key in [key for key in self._deadlines if key[0] == process]:
-            del self._deadlines[key]
+        for key in [key for key in self._running if key[0] == process]:
+            del self._running[key]
 
-    def take(self, process: str, timer: str, now_ns: int) -> int | None:
-        """The deadline of a timer that is due, which stops it; None if it was moved or cancelled meanwhile."""
-        deadline_ns = self._deadlines.get((process, timer))
-        if deadline_ns is None or deadline_ns > now_ns:
+    def take(self, process: str, timer: str, now_ns: int) -> tuple[int, int] | None:
+        """Deadline and cause of a timer that is due, which stops it; None if it was moved or cancelled meanwhile."""
+        running = self._running.get((process, timer))
+        if running is None or running[0] > now_ns:
             return None
-        del self._deadlines[process, timer]
-        return deadline_ns
+        del self._running[process, timer]
+        return running
 
     def deadline_ns(self, process: str, timer: str) -> int | None:
         """When the timer will expire."""
-        return self._deadlines.get((process, timer))
+        running = self._running.get((process, timer))
+        return None if running is None else running[0]
 
     def _look(self, key: tuple[str, str], scheduled_ns: int) -> None:
         if self._on_heap.get(key) != scheduled_ns:
             return  # an earlier entry took over
         del self._on_heap[key]
-        deadline_ns = self._deadlines.get(key)
-        if deadline_ns is None:
+        running = self._running.get(key)
+        if running is None:
             return
+        deadline_ns, _ = running
         if deadline_ns > scheduled_ns:
             self._on_heap[key] = deadline_ns
             self._schedule_at(deadline_ns, self._look, key, deadline_ns)

@@ -18,9 +18,10 @@ import errno
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import apsw
+import msgspec
 
 from totemviz.pmxcfs.effects import DiskIo
 
@@ -32,7 +33,7 @@ _EPOCH_DAY = 2440587.5  # 1970-01-01 as a Julian day: no clock is read here
 _serial = itertools.count(1)
 
 
-class Operation(NamedTuple):
+class Operation(msgspec.Struct, frozen=True, gc=False):
     """One I/O with the data it carries. A truncate's ``io.offset`` is the new size; a sync carries nothing."""
 
     io: DiskIo
@@ -41,7 +42,7 @@ class Operation(NamedTuple):
     def apply(self, files: Files) -> None:
         """Do to ``files`` what this operation does to a disk; gaps read as zeros. A sync changes no content."""
         io = self.io
-        op, file = io.op, io.file
+        op, file, offset = io.op, io.file, io.offset
         if op == "sync":
             return
         if op == "delete":
@@ -50,13 +51,10 @@ class Operation(NamedTuple):
         content = files.get(file)
         if content is None:
             content = files[file] = bytearray()
-        size, offset = len(content), io.offset
-        if size < offset:
-            content.extend(bytes(offset - size))
+        if len(content) < offset:
+            content.extend(bytes(offset - len(content)))
         if op == "truncate":
             del content[offset:]
-        elif size <= offset:
-            content += self.data
         else:
             content[offset : offset + io.length] = self.data
 

@@ -149,19 +149,22 @@ class World:
         """Let the next thing happen, a scheduled one or an intervention whose turn it is; False if nothing is left."""
         if self._is_storm():
             return False
-        next_ns = self.scheduler.next_ns
-        if self.script_done < len(self.script):
-            first = self.script[self.script_done]
-            if first.after_step >= 0:
-                due = self.scheduler.steps >= first.after_step or next_ns is None
-            else:
-                due = next_ns is None or first.at <= next_ns
-            if due:
-                self.script_done += 1
-                self.scheduler.now_ns = max(self.now_ns, int(first.at))
-                self._do(first, scripted=True)
-                return True
+        if self.script_done < len(self.script) and self._follow_script():
+            return True
         return self.scheduler.step()
+
+    def _follow_script(self) -> bool:
+        """Carry out the scenario's next intervention if its turn has come."""
+        scheduler, first = self.scheduler, self.script[self.script_done]
+        next_ns = scheduler.next_ns
+        if next_ns is not None:
+            exact = first.after_step >= 0
+            if scheduler.steps < first.after_step if exact else next_ns < first.at:
+                return False
+        self.script_done += 1
+        scheduler.now_ns = max(scheduler.now_ns, int(first.at))
+        self._do(first, scripted=True)
+        return True
 
     def _is_storm(self) -> bool:
         """Whether nodes answer each other without end while hardly any virtual time passes; ends the run."""

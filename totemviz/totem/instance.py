@@ -15,7 +15,7 @@ from totemviz.totem.effects import CancelTimer, Level, Log, Output, RingId, Send
 from totemviz.totem.pg import Packed, Packer
 from totemviz.totem.queues import SortQueue
 from totemviz.totem.seq import U32
-from totemviz.totem.states import State
+from totemviz.totem.states import OPERATIONAL, RECOVERY, State
 from totemviz.totem.wire import CommitToken, Message, Token
 
 
@@ -40,7 +40,7 @@ class Instance:
         self.now_ns = 0
 
         # membership
-        self.state = State.OPERATIONAL
+        self.state = OPERATIONAL
         self.ring_id = RingId(nodeid, stored_ring_seq)
         self.old_ring_id = RingId(0, 0)
         self.token_ring_id_seq = 0
@@ -111,6 +111,7 @@ class Instance:
 
         # the same timers are set at every token: build their effects once
         self._timers = _timers(config)
+        self.token_timers = self._running(_TOKEN_TIMERS)
         self._cancels = {timer: CancelTimer(timer) for timer in TotemTimer}
 
     @property
@@ -126,13 +127,13 @@ class Instance:
 
     def send_queue(self) -> deque[Queued]:
         """The queue the next token visit multicasts from (sheet §5 step 14)."""
-        if self.state is State.RECOVERY:
+        if self.state is RECOVERY:
             return self.retrans_queue
         return self.new_trans_queue if self.waiting_trans_ack else self.new_queue
 
     def sort_queue(self) -> SortQueue:
         """The queue in which this ring's messages are kept now."""
-        return self.recovery if self.state is State.RECOVERY else self.regular
+        return self.recovery if self.state is RECOVERY else self.regular
 
     # ------------------------------------------------------------------------------------------- speaking to the world
 
@@ -148,6 +149,11 @@ class Instance:
         heartbeat = self._timers[TotemTimer.HEARTBEAT]
         self.config = config
         self._timers = _timers(config) | {TotemTimer.HEARTBEAT: heartbeat}
+        self.token_timers = self._running(_TOKEN_TIMERS)
+
+    def _running(self, timers: Iterable[TotemTimer]) -> tuple[SetTimer, ...]:
+        """The effects that (re)start these timers, without those that are switched off."""
+        return tuple(self._timers[timer] for timer in timers if self.has_timer(timer))
 
     def has_timer(self, timer: TotemTimer) -> bool:
         """Whether a timer is in use: its configured delay is not 0."""
@@ -195,6 +201,10 @@ class Instance:
     def observe_state(self, state: State, reason: int, text: str) -> None:
         """Let the world see that a membership state is entered."""
         self.out.append(fx.StateEntered(state.value, reason, text, self.ring_id, tuple(self.proc), tuple(self.failed)))
+
+
+_TOKEN_TIMERS = (TotemTimer.TOKEN_LOSS, TotemTimer.TOKEN_WARNING, TotemTimer.TOKEN_RETRANSMIT)
+"""What every token restarts."""
 
 
 def merge(ids: Iterable[int], into: list[int]) -> None:

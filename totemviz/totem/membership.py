@@ -12,7 +12,7 @@ from totemviz.totem.config import MS, RING_SEQ_STEP
 from totemviz.totem.effects import FlushSocket, Level, RingId, StoreRingId, TotemTimer
 from totemviz.totem.instance import Instance, merge
 from totemviz.totem.seq import lt
-from totemviz.totem.states import Gather, State
+from totemviz.totem.states import COMMIT, GATHER, OPERATIONAL, Gather
 from totemviz.totem.wire import EMPTY_ENTRY, CommitEntry, CommitToken, Join, MergeDetect
 
 
@@ -24,7 +24,7 @@ def enter_gather(node: Instance, reason: Gather) -> None:
     node.originated_orf_token = False
     merge([node.nodeid], node.proc)
     # announced before anything it causes: the join, and the timers that run from here
-    node.observe_state(State.GATHER, reason.value, reason.text)
+    node.observe_state(GATHER, reason.value, reason.text)
     send_join(node)
     node.set_timer(TotemTimer.JOIN)
     node.set_timer(TotemTimer.CONSENSUS)
@@ -34,7 +34,7 @@ def enter_gather(node: Instance, reason: Gather) -> None:
     node.merge_detect_running = False
     node.consensus = {node.nodeid}
     node.log(Level.DEBUG, f"entering GATHER state from {reason.value}({reason.text}).")
-    node.state = State.GATHER
+    node.state = GATHER
     if reason is Gather.CONSENSUS_EXPIRED:
         node.continuous_gather += 1
 
@@ -136,7 +136,7 @@ def restore_old_ring(node: Instance) -> None:
 def merge_detect_timer(node: Instance) -> None:
     """An idle ring's representative looks for others (``timer_function_merge_detect_timeout``)."""
     node.merge_detect_running = False
-    if node.state is State.OPERATIONAL and node.is_rep:
+    if node.state is OPERATIONAL and node.is_rep:
         node.multicast(MergeDetect(node.nodeid, 0, node.nodeid, node.ring_id))
 
 
@@ -221,7 +221,7 @@ def process_join(node: Instance, join: Join) -> None:
             give_up_on(node, join.failed)
         enter_gather(node, Gather.MERGE_JOIN)
         return
-    if node.state is State.OPERATIONAL:
+    if node.state is OPERATIONAL:
         enter_gather(node, Gather.JOIN_OPERATIONAL)
 
 
@@ -276,13 +276,13 @@ def enter_commit(node: Instance) -> None:
     node.out.append(StoreRingId(node.ring_id.seq))
     node.token_ring_id_seq = node.ring_id.seq
     node.log(Level.DEBUG, "entering COMMIT state.")
-    node.state = State.COMMIT
+    node.state = COMMIT
     node.set_timer(TotemTimer.TOKEN_RETRANSMIT)
     node.set_timer(TotemTimer.TOKEN_LOSS)
     node.set_timer(TotemTimer.TOKEN_WARNING)
     node.continuous_gather = 0
     node.trc = node.pbl = node.cbl = 0
-    node.observe_state(State.COMMIT, -1, "agreed; the commit token collects what everybody holds")
+    node.observe_state(COMMIT, -1, "agreed; the commit token collects what everybody holds")
 
 
 def send_commit_token(node: Instance, token: CommitToken, target: int) -> None:

@@ -8,7 +8,7 @@ from totemviz.totem.effects import Deliver, PacketDelivered
 from totemviz.totem.instance import Instance
 from totemviz.totem.queues import Slot
 from totemviz.totem.seq import U32, lt
-from totemviz.totem.states import State
+from totemviz.totem.states import OPERATIONAL
 from totemviz.totem.wire import ENCAPSULATED, SAFE, Mcast
 
 
@@ -21,7 +21,7 @@ def store(node: Instance, mcast: Mcast, datagram: bytes) -> None:
             node.high_seq_received = seq
         queue.insert(seq, Slot(mcast, datagram))
     advance_aru(node)
-    if node.state is State.OPERATIONAL:
+    if node.state is OPERATIONAL:
         deliver(node, node.high_seq_received)
 
 
@@ -65,7 +65,7 @@ def deliver(node: Instance, end: int, *, skip_holes: bool = False) -> None:
 
 def _must_wait(node: Instance, seq: int) -> bool:
     """Whether a safe message of a running ring is not known to be everywhere yet. Corosync does not ask."""
-    running = node.state is State.OPERATIONAL
+    running = node.state is OPERATIONAL
     return running and not node.config.quirks.safe_is_agreed and lt(node.safe_up_to, seq)
 
 

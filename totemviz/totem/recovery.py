@@ -14,7 +14,7 @@ from totemviz.totem.membership import send_commit_token
 from totemviz.totem.pg import Packed
 from totemviz.totem.queues import Slot
 from totemviz.totem.seq import U32, lt, lte
-from totemviz.totem.states import State
+from totemviz.totem.states import OPERATIONAL, RECOVERY
 from totemviz.totem.wire import ENCAPSULATED, CommitToken, Mcast, Token, WireError, decode
 
 
@@ -59,9 +59,9 @@ def enter_recovery(node: Instance, token: CommitToken) -> None:
     node.set_timer(TotemTimer.TOKEN_LOSS)
     node.set_timer(TotemTimer.TOKEN_WARNING)
     node.set_timer(TotemTimer.TOKEN_RETRANSMIT)
-    node.state = State.RECOVERY
+    node.state = RECOVERY
     node.continuous_gather = 0
-    node.observe_state(State.RECOVERY, -1, "exchanging what members still lack of the old ring")
+    node.observe_state(RECOVERY, -1, "exchanging what members still lack of the old ring")
 
 
 def _queue_old_messages(node: Instance, arus: list[int]) -> None:
@@ -158,12 +158,12 @@ def enter_operational(node: Instance) -> None:
     node.log(Level.NOTICE, f"A new membership ({node.ring_id}) was formed. Members{parts}")
     if unannounced:
         node.log(Level.NOTICE, f"Failed to receive the leave message.{_listing(' failed:', unannounced)}")
-    node.state = State.OPERATIONAL
+    node.state = OPERATIONAL
     node.continuous_gather = 0
     node.received_flg = True
     node.set_timer(TotemTimer.PAUSE)
     node.old_ring_id = node.ring_id
-    node.observe_state(State.OPERATIONAL, -1, "the ring is up")
+    node.observe_state(OPERATIONAL, -1, "the ring is up")
     node.out.append(MembershipInstalled(node.ring_id, node.new_members, joined, left, unannounced))
 
 

@@ -149,7 +149,7 @@ class Ring:
 
     def _mcast(self, node: Instance, message: Mcast, datagram: bytes) -> None:
         if message.ring_id == node.ring_id:
-            cell = TABLE[Input.OWN_MCAST][node.state]
+            cell = _OWN_MCAST_CELLS[node.state]
             if cell.handler is not None:
                 cell.handler(node, message, datagram)
             return
@@ -178,7 +178,7 @@ class Ring:
             cell.handler(node, message)
 
 
-_TOKEN_CELLS = TABLE[Input.ORF_TOKEN]
+_TOKEN_CELLS, _OWN_MCAST_CELLS = TABLE[Input.ORF_TOKEN], TABLE[Input.OWN_MCAST]
 
 
 def _by_state(kind: Input) -> Callable[[Instance], None]:

@@ -53,7 +53,7 @@ def _recovery_commit_token(node: Any, message: Any) -> None:
         token.arm_token_timers(node)
 
 
-_O, _G, _C, _R = State.OPERATIONAL, State.GATHER, State.COMMIT, State.RECOVERY
+_O, _G, _C, _R = State
 _STORE = Cell("store, advance my_aru", ordering.store)
 _VISIT = Cell("a token visit; FAILED TO RECEIVE: GATHER (6)", token.arrive, to=(_G,))
 _HOLD = Cell("representative: resend the token", token.hold_cancelled)

@@ -13,21 +13,22 @@ from totemviz.totem.effects import Level, Send, TokenSent, TotemTimer
 from totemviz.totem.instance import Instance, Queued
 from totemviz.totem.queues import Slot
 from totemviz.totem.seq import U32, lt, lte
-from totemviz.totem.states import Gather, State
+from totemviz.totem.states import COMMIT, GATHER, OPERATIONAL, RECOVERY, Gather
 from totemviz.totem.wire import ORDINARY, HoldCancel, Mcast, Token
 
 _TOKEN_SENT = TokenSent()
+_HEARTBEAT = TotemTimer.HEARTBEAT
 
 
 def arrive(node: Instance, token: Token) -> None:
     """An ORF token arrived: a visit, and step 25, the heartbeat: the next token must come before it runs out."""
-    if not node.has_timer(TotemTimer.HEARTBEAT):
+    if not node.has_timer(_HEARTBEAT):
         visit(node, token)
         return
     heard = not node.orf_token_discard
     duplicate = token.ring_id == node.ring_id and lte(token.token_seq, node.token_seq)
     visit(node, token)
-    if not heard or (duplicate and node.state is not State.COMMIT):
+    if not heard or (duplicate and node.state is not COMMIT):
         return
     if node.is_rep and node.token_held:
         node.cancel_timer(TotemTimer.HEARTBEAT)
@@ -48,11 +49,11 @@ def visit(node: Instance, token: Token) -> None:
         node.token_held = False
     hold = is_rep and node.token_held
 
-    if node.state is State.COMMIT:  # 5
+    if node.state is COMMIT:  # 5
         return
     freed = 0
     faithful = node.config.quirks.token_copy_frees_messages
-    if faithful and node.state is State.OPERATIONAL:
+    if faithful and node.state is OPERATIONAL:
         freed = ordering.free(node, token.aru)
     if token.ring_id != node.ring_id:  # 6
         node.out.append(fx.TokenIgnored(token.ring_id, token.token_seq, "other ring", freed))
@@ -60,7 +61,7 @@ def visit(node: Instance, token: Token) -> None:
     if lte(token.token_seq, node.token_seq):  # 7
         node.out.append(fx.TokenIgnored(token.ring_id, token.token_seq, "duplicate", freed))
         return
-    if not faithful and node.state is State.OPERATIONAL:
+    if not faithful and node.state is OPERATIONAL:
         freed = ordering.free(node, token.aru)
     node.token_accepted_ns = node.now_ns
     _flush_packer(node)  # 8
@@ -96,10 +97,10 @@ def visit(node: Instance, token: Token) -> None:
         return
     node.token_seq = token.token_seq  # 19
     token.token_seq = (token.token_seq + 1) & U32
-    if node.state is State.RECOVERY:
+    if node.state is RECOVERY:
         recovery.token_visit(node, token)  # 20
     _pass(node, token, hold)  # 21
-    if node.state is State.OPERATIONAL and node.high_delivered != node.high_seq_received:
+    if node.state is OPERATIONAL and node.high_delivered != node.high_seq_received:
         ordering.deliver(node, node.high_seq_received)  # 22
     arm_token_timers(node)  # 23
     if hold:
@@ -110,9 +111,7 @@ def visit(node: Instance, token: Token) -> None:
 
 def arm_token_timers(node: Instance) -> None:
     """Restart token loss, its warning, and token retransmit (``reset_token_timeout``)."""
-    node.set_timer(TotemTimer.TOKEN_LOSS)
-    node.set_timer(TotemTimer.TOKEN_WARNING)
-    node.set_timer(TotemTimer.TOKEN_RETRANSMIT)
+    node.out += node.token_timers
 
 
 def send_initial(node: Instance) -> None:
@@ -157,7 +156,7 @@ def hold_cancelled(node: Instance, message: HoldCancel) -> None:
 
 def retransmit(node: Instance, reason: str = "retransmit timeout") -> None:
     """Send the last token again and re-arm, except in GATHER (``timer_function_token_retransmit_timeout``)."""
-    if node.state is State.GATHER:
+    if node.state is GATHER:
         return
     node.resend_token(reason)
     node.set_timer(TotemTimer.TOKEN_RETRANSMIT)
@@ -166,7 +165,7 @@ def retransmit(node: Instance, reason: str = "retransmit timeout") -> None:
 def hold_expired(node: Instance) -> None:
     """The hold time is over (``timer_function_token_hold_retransmit_timeout``)."""
     node.hold_running = False
-    if node.state in (State.OPERATIONAL, State.RECOVERY):
+    if node.state in (OPERATIONAL, RECOVERY):
         node.resend_token("hold time over")
 
 
@@ -269,7 +268,7 @@ def _retransmit_check(node: Instance, token: Token, allowance: int) -> tuple[int
 def _multicast(node: Instance, token: Token, allowance: int) -> int:
     """Give queued packets their seqs and send them (``orf_token_mcast``); returns how many."""
     queue = node.send_queue()
-    if node.state is State.RECOVERY:
+    if node.state is RECOVERY:
         node.set_timer(TotemTimer.TOKEN_RETRANSMIT)
     first_seq = (token.seq + 1) & U32
     count = 0
