@@ -82,6 +82,12 @@ class Database:
         self.synchronous = synchronous
         self._connection: apsw.Connection | None = None
 
+    def set_synchronous(self, synchronous: Literal["NORMAL", "FULL"]) -> None:
+        """Another ``PRAGMA synchronous`` from the next transaction on."""
+        self.synchronous = synchronous
+        if self._connection is not None:
+            self._connection.execute(f"PRAGMA synchronous={synchronous}").fetchall()
+
     def open(self, wall_s: int) -> tuple[dict[int, Entry], bool]:
         """Open and load: the tree by inode, and whether the database is a fresh one. Raises DatabaseError.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import msgspec
 
@@ -291,6 +292,10 @@ class Pmxcfs:
             self._services.clock_set()
             self._arm_verification()
         return self._done()
+
+    def set_synchronous(self, synchronous: Literal["NORMAL", "FULL"]) -> None:
+        """What the database's commits wait for from now on: a change of the host model, nothing the real one does."""
+        self._database.set_synchronous(synchronous)
 
     def expire(self, now_ns: int, timer: str) -> list[Output]:
         """A timer that was set has run out."""

@@ -94,7 +94,7 @@ class CpgHandle:
 
     def _in_corosync(self, run: Callable[[], None], delay_ns: int = IPC_NS) -> None:
         """Have corosync's main loop do something when it runs; also if this handle is closed meanwhile."""
-        post = self._host.processes.threads[COROSYNC].post
+        post = self._host.processes.post
         if delay_ns:
             self._world.scheduler.after(delay_ns, post, Job(COROSYNC, run))
         else:
@@ -110,7 +110,7 @@ class CpgHandle:
                 run()
 
         if life == self._life:
-            self._host.processes.threads[self.process].post(Job(self.process, now))
+            self._host.processes.post(Job(self.process, now))
 
     def _answer(self, answer: Answer, error: CpgError) -> None:
         """The library returns at once, in whatever thread of the process called it."""
@@ -199,8 +199,8 @@ class CpgHandle:
     def _wake_corosync(self, delay_ns: int) -> None:
         if not self._dispatching:
             self._dispatching = True
-            thread = self._host.processes.threads[COROSYNC]
-            self._world.scheduler.after(delay_ns, thread.post, Job(COROSYNC, partial(self._dispatch, self._life)))
+            job = Job(COROSYNC, partial(self._dispatch, self._life))
+            self._world.scheduler.after(delay_ns, self._host.processes.post, job)
 
     def _dispatch(self, life: int) -> None:
         """The connection is readable: corosync reads a few requests, fewer the fuller its send queue is."""
@@ -234,9 +234,8 @@ class CpgHandle:
         """The process may have something to read."""
         if not self._reading and self._connection is not None and self._connection.readable:
             self._reading = True
-            thread = self._host.processes.threads[self.process]
             read = Job(self.process, partial(self._read, self._life))
-            self._world.scheduler.after(IPC_NS, thread.post, read)
+            self._world.scheduler.after(IPC_NS, self._host.processes.post, read)
 
     def _read(self, life: int) -> None:
         """cpg_dispatch: one event, then another turn."""
@@ -256,8 +255,7 @@ class CpgHandle:
             self._on_event(shown, event)
         if life == self._life and self._bodies and connection.readable:
             self._reading = True
-            thread = self._host.processes.threads[self.process]
-            self._world.scheduler.after(0, thread.post, Job(self.process, partial(self._read, life)))
+            self._world.scheduler.after(0, self._host.processes.post, Job(self.process, partial(self._read, life)))
 
     def _readable(self, event: int) -> None:
         """The socket can be written again: corosync's main loop wakes and looks at its backlogs."""

@@ -91,6 +91,7 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.Restart: lambda world, action, event: world.hosts[action.node].boot(event, local=action.local or None),
     do.Leave: lambda world, action, event: world.hosts[action.node].shut_down(event),
     do.Pause: _pause,
+    do.ChangeHostModel: lambda world, action, event: world.change_host_model(action.model, event),
     do.SkewClock: lambda world, action, event: world.hosts[action.node].set_clock(
         int(action.ahead), action.drift_ppm, event
     ),

@@ -174,6 +174,13 @@ class Host:
         start = partial(self.start_pmxcfs, local=local)
         self.world.scheduler.after(int(self.world.scenario.start.pmxcfs_after), start, cause)
 
+    def model_changed(self, model: HostModel, cause: int) -> None:
+        """From now on the host's daemons share their threads, and sync, as this model has it."""
+        self.model = model
+        if self.pmxcfs is not None:
+            self.pmxcfs.set_synchronous(model.synchronous)
+        self.record(cause, ev.HostModelChanged(model.value))
+
     def kill(self, process: str, cause: int) -> None:
         """SIGKILL: whatever waited for the process is gone with it.
 

@@ -36,11 +36,29 @@ class Processes:
     def __init__(self, host: Host, model: HostModel) -> None:
         self._host = host
         self._world = host.world
-        self.threads = {process: thread for thread in map(Thread, model.threads) for process in thread.processes}
+        self.threads: dict[str, Thread] = {}
         self.timers = Timers(self._world.scheduler.timer_at, self._timer_due)
+        self._loop: MainLoop | None = None
+        self._wanted: tuple[HostModel, int] | None = None
+        self._arrange(model)
+
+    def _arrange(self, model: HostModel) -> None:
+        """Put the daemons on threads of their own, or on one."""
+        self.threads |= {process: thread for thread in map(Thread, model.threads) for process in thread.processes}
         # the one loop of the article model is nobody's real loop
-        measured = model is HostModel.MEASURED
-        self._loop = MainLoop(self.threads[COROSYNC], self._expire) if measured else None
+        self._loop = MainLoop(self.threads[COROSYNC], self._expire) if model is HostModel.MEASURED else None
+
+    def change_model(self, model: HostModel, cause: int) -> None:
+        """Another host model, as soon as no daemon of this host waits: what has begun ends as it began."""
+        self._wanted = model, cause
+        self._change_if_free()
+
+    def _change_if_free(self) -> None:
+        if self._wanted is None or any(self.threads[process].blocked for process in (COROSYNC, PMXCFS)):
+            return
+        (model, cause), self._wanted = self._wanted, None
+        self._arrange(model)
+        self._host.model_changed(model, cause)
 
     def add(self, process: str) -> None:
         """A program has started: a thread of its own."""
@@ -49,6 +67,12 @@ class Processes:
     def remove(self, process: str) -> None:
         """A program is gone."""
         self.threads.pop(process, None)
+
+    def post(self, job: Job) -> None:
+        """Give a process something to do, on the thread it has by now; nothing if the program is gone."""
+        thread = self.threads.get(job.process)
+        if thread is not None:
+            thread.post(job)
 
     def run_beside(self, process: str, run: Callable[[], None]) -> None:
         """Run something of a process that has a thread of its own, as a FUSE request has in pmxcfs.
@@ -76,6 +100,7 @@ class Processes:
         thread = self.threads[process]
         if thread.blocked and not thread.paused and not any(self._host.alive(name) for name in thread.processes):
             thread.blocked, thread.wait = False, None
+            self._change_if_free()
 
     def power_off(self) -> None:
         """Every thread is free again, and remembers nothing."""
@@ -84,6 +109,7 @@ class Processes:
             thread.wait = None
             thread.announced_event = -1
             thread.inbox.clear()
+        self._change_if_free()
 
     # ---------------------------------------------------------------------------------------------- timers and jobs
 
@@ -127,7 +153,7 @@ class Processes:
             if self._host.pmxcfs is not None and self._host.pmxcfs_life == life:
                 self._host.carry_out(PMXCFS, handle(self._host.pmxcfs), cause)
 
-        self._world.scheduler.after(delay_ns, self.threads[PMXCFS].post, Job(PMXCFS, run))
+        self._world.scheduler.after(delay_ns, self.post, Job(PMXCFS, run))
 
     # ------------------------------------------------------------------------------------------------------- blocking
 
@@ -203,6 +229,10 @@ class Processes:
 
     def _resume(self, thread: Thread, *, slept: bool) -> None:
         """Go on: first with what was interrupted, then with what waits; ``slept``: it was waiting for input before."""
+        self._catch_up(thread, slept=slept)
+        self._change_if_free()
+
+    def _catch_up(self, thread: Thread, *, slept: bool) -> None:
         thread.blocked = False
         loop = self._loop if COROSYNC in thread.processes else None
         if thread.announced_event >= 0:

@@ -73,7 +73,7 @@ class Program:
 
     def _wake(self, run: Callable[[], None]) -> None:
         if self._host.local_ipc.programs.get(self.name) is self:
-            self._host.processes.threads[self.name].post(Job(self.name, run))
+            self._host.processes.post(Job(self.name, run))
 
 
 class Flood:

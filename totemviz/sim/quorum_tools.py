@@ -101,7 +101,7 @@ class QuorumTools:
         """A request to the daemon, which handles it when its thread is free."""
         self._world.scheduler.after(
             IPC_NS,
-            self._processes.threads[COROSYNC].post,
+            self._processes.post,
             Job(COROSYNC, partial(self._run, cause, request, answered)),
         )
 

@@ -28,6 +28,7 @@ from totemviz.sim.possible import with_node
 from totemviz.sim.scenario import Scenario
 from totemviz.sim.scheduler import Planned, Scheduler
 from totemviz.sim.seed import CONFIG_DB, load_database, seed_database
+from totemviz.sim.threads import HostModel
 from totemviz.sim.units import MS, US, Duration
 from totemviz.totem.effects import RingId
 from totemviz.totem.wire import ORF_TOKEN, TYPE_NAMES, Token, decode
@@ -68,6 +69,7 @@ class World:
         self.obstacles: dict[RingId, int] = {}
         self.lost_by_chance: list[tuple[int, tuple[int, int, int, bytes]]] = []
         """(time, (source, target, event that sent it, datagram)) of the copies that were lost last."""
+        self.host_model = scenario.host_model
         self.clients: Clients = Clients(self)
         self.hosts: dict[int, Host] = {}
         spec = scenario.network
@@ -89,7 +91,7 @@ class World:
         profile = saved_profiles.find(info.disk)
         device = Device(profile, self.stream(f"disk-load/{info.nodeid}"))
         disk = Disk(profile, self.stream(f"disk/{info.nodeid}"), files, device)
-        host = self.hosts[info.nodeid] = Host(self, info, self.scenario.host_model, disk)
+        host = self.hosts[info.nodeid] = Host(self, info, self.host_model, disk)
         return host
 
     def _nodeids(self) -> Iterator[int]:
@@ -274,6 +276,12 @@ class World:
                 host.ring.instance.reconfigure(conf.totem)
         started = self._run_started(())
         self.record(ev.WORLD, cause, ev.TimeoutsChanged(started.timeouts_ms, started.limits))
+
+    def change_host_model(self, model: HostModel, cause: int) -> None:
+        """Every host takes another model, as soon as none of its daemons waits."""
+        self.host_model = model
+        for host in self.hosts.values():
+            host.processes.change_model(model, cause)
 
     def add_node(self, disk: str, cause: int) -> None:
         """One node more: in every nodelist, on the wires, and started."""

@@ -71,6 +71,12 @@ class TimeoutsChanged(msgspec.Struct, frozen=True, tag="timeouts_changed"):
     limits: dict[str, int]
 
 
+class HostModelChanged(msgspec.Struct, frozen=True, gc=False, tag="host_model_changed"):
+    """From now on this node's processes share threads, and sync, as another host model has it."""
+
+    model: str
+
+
 class ClockSet(msgspec.Struct, frozen=True, gc=False, tag="clock_set"):
     """The node's wall clock was set: ``ahead_ns`` before true time (behind if negative), gaining ``drift_ppm``."""
 
@@ -317,6 +323,7 @@ WorldBody: TypeAlias = (
     | TimeoutsChanged
     | NodeAdded
     | ClockSet
+    | HostModelChanged
     | DatagramSent
     | DatagramReceived
     | DatagramDropped

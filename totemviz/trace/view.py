@@ -182,6 +182,11 @@ class ClusterView:
             self.run = msgspec.structs.replace(self.run, nodes=(*self.run.nodes, body.info))
         self.nodes[event.node] = NodeView(body.info, self._token_ms(), disk=body.info.disk)
 
+    def _host_model_changed(self, event: Event, body: ev.HostModelChanged) -> None:
+        """The run's model is the last one that any node has changed to."""
+        if self.run is not None:
+            self.run = msgspec.structs.replace(self.run, host_model=body.model)
+
     def _clock_set(self, event: Event, body: ev.ClockSet) -> None:
         self._node(event).clock = ClockSetting(event.time_ns, body.ahead_ns, body.drift_ppm)
 
@@ -427,6 +432,7 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     ev.TimeoutsChanged: ClusterView._timeouts_changed,
     ev.NodeAdded: ClusterView._node_added,
     ev.ClockSet: ClusterView._clock_set,
+    ev.HostModelChanged: ClusterView._host_model_changed,
     totem.TokenReceived: ClusterView._token_received,
     totem.RetransmitChecked: ClusterView._retransmit_checked,
     totem.MessageOrdered: ClusterView._message_ordered,

@@ -28,6 +28,7 @@ TURNING_POINTS = (
     ev.RunStarted,
     ev.Intervened,
     ev.ClockSet,
+    ev.HostModelChanged,
     ev.WriteStarted,
     ev.DiskChanged,
     ev.DiskFaulted,

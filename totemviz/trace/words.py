@@ -439,6 +439,7 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.RunStarted: _run_started,
     ev.Intervened: _intervened,
     ev.ClockSet: lambda body, node, view: f"the wall clock of {node} {clock_words(body.ahead_ns, body.drift_ppm)}",
+    ev.HostModelChanged: lambda body, node, view: f"from now on {node} behaves as the {body.model} model has it",
     ev.NodeAdded: lambda body, node, view: f"the cluster gets a new node: {node}",
     ev.TimeoutsChanged: lambda body, node, view: (
         f"all nodes read corosync.conf again: token {body.timeouts_ms.get('token', 0)} ms, "

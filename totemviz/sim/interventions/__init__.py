@@ -32,7 +32,17 @@ from totemviz.sim.interventions.guests import (
     SetStatus,
     WriteClusterLog,
 )
-from totemviz.sim.interventions.hosts import AddNode, Kill, Leave, Pause, PowerCut, Restart, SetTimeout, SkewClock
+from totemviz.sim.interventions.hosts import (
+    AddNode,
+    ChangeHostModel,
+    Kill,
+    Leave,
+    Pause,
+    PowerCut,
+    Restart,
+    SetTimeout,
+    SkewClock,
+)
 from totemviz.sim.interventions.links import Cut, CutOneWay, Delay, Duplicate, Heal, Loss
 from totemviz.sim.interventions.quorum import ExpectedVotes, QuorumDevice
 
@@ -60,6 +70,7 @@ AnyIntervention: TypeAlias = (
     | AddNode
     | Pause
     | SkewClock
+    | ChangeHostModel
     | CpgRead
     | CpgFlood
     | Cut
@@ -82,6 +93,7 @@ AnyIntervention: TypeAlias = (
 __all__ = [
     "AddNode",
     "AnyIntervention",
+    "ChangeHostModel",
     "CpgFlood",
     "CpgRead",
     "CreateGuest",

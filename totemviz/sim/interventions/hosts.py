@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from totemviz.sim.interventions.base import Intervention
+from totemviz.sim.threads import HostModel
 from totemviz.sim.units import Duration, Offset
 from totemviz.trace.words import clock_words
 
@@ -74,6 +75,19 @@ class SetTimeout(Intervention, frozen=True, kw_only=True, tag="set_timeout"):
     @property
     def text(self) -> str:  # noqa: D102
         return f"set totem.{self.key} to {self.value} on all nodes"
+
+
+class ChangeHostModel(Intervention, frozen=True, kw_only=True, tag="host_model"):
+    """From now on all hosts follow the host model ``model``; what has happened so far stays.
+
+    A host whose processes wait (for a disk, or stopped) changes when they go on. No real cluster can do this.
+    """
+
+    model: HostModel
+
+    @property
+    def text(self) -> str:  # noqa: D102
+        return f"change to the {self.model.value} model"
 
 
 class SkewClock(Intervention, frozen=True, kw_only=True, tag="skew_clock"):
