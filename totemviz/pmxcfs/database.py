@@ -116,19 +116,19 @@ class Database:
 
     def write(self, change: Change) -> None:
         """One change as one transaction (``database.c: bdb_backend_write``). Raises DatabaseError, rolled back."""
-        connection = self._opened()
+        cursor = self._opened().cursor()
         step = "begin transaction"
         try:
-            connection.execute("BEGIN")
+            cursor.execute("BEGIN")
             if change.deleted_inode is not None:
                 step = "delete_inode"
-                connection.execute(_DELETE, (change.deleted_inode,))
+                cursor.execute(_DELETE, (change.deleted_inode,))
             step = "sqlite3_step"
             if change.entry is not None:
-                connection.execute(_REPLACE, _row(change.entry))
-            connection.execute(_REPLACE, _version_row(change.root))
+                cursor.execute(_REPLACE, _row(change.entry))
+            cursor.execute(_REPLACE, _version_row(change.root))
             step = "commit transaction"
-            connection.execute("COMMIT")
+            cursor.execute("COMMIT")
         except apsw.Error as error:
             self._rollback()
             raise DatabaseError(f"{step} failed: {error}") from error

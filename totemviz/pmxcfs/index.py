@@ -41,6 +41,9 @@ class EntryType(IntEnum):
     FILE = 8
 
 
+_DIRECTORY = EntryType.DIRECTORY
+
+
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """One file or directory. ``mtime`` is in seconds; ``version`` is the tree's version at its last change.
 
@@ -67,12 +70,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_directory(self) -> bool:
         """Whether other entries may live under this one."""
-        return self.type is EntryType.DIRECTORY
+        return self.type is _DIRECTORY
 
 
 def new_root(version: int = 1, writer: int = 0, mtime: int = 0) -> Entry:
     """The root of a tree; by default that of a fresh database (sheet §2.1)."""
-    return Entry(ROOT_INODE, ROOT_INODE, version, writer, mtime, EntryType.DIRECTORY, "")
+    return Entry(ROOT_INODE, ROOT_INODE, version, writer, mtime, _DIRECTORY, "")
 
 
 def _digest_input(entry: Entry) -> bytes:

@@ -42,6 +42,9 @@ class MessageType(IntEnum):
     VERIFY = 6
 
 
+_NORMAL = MessageType.NORMAL
+
+
 class DcdbType(IntEnum):
     """The subtype of a NORMAL message in the dcdb group: one replicated operation."""
 
@@ -127,7 +130,7 @@ def decode_message(data: bytes) -> Message:
     """Read the header of a message of our own protocol version."""
     version = protocol_version(data)
     type_, subtype, _, time_s, _ = _BASE.unpack_from(data)
-    if type_ == MessageType.NORMAL:
+    if type_ == _NORMAL:
         if len(data) < _NORMAL_BYTES:
             raise MalformedMessageError(
                 f"received short message (type = {type_}, subtype = {subtype}, {len(data)} bytes)"

@@ -155,8 +155,7 @@ class Clients:
             self._finish(running, -EIO, event)
             return
         self._in_call[self._call_ids] = running
-        arguments = call._asdict()
-        host.system_call(self._call_ids, event, arguments.pop("operation"), arguments.pop("path"), **arguments)
+        host.system_call(self._call_ids, event, call)
 
     def _say(self, running: _Running, host: Host, step: tools.Say, cause: int) -> None:
         if host.pmxcfs is not None:

@@ -32,6 +32,7 @@ from totemviz.sim.quorum_tools import QuorumTools
 from totemviz.sim.seed import CONFIG_DB
 from totemviz.sim.storage import EV_TRACKING_FILE, Storage
 from totemviz.sim.threads import COROSYNC, PMXCFS, Actions, HostModel, Job, Thread
+from totemviz.sim.tools import Call
 from totemviz.sim.units import MS
 from totemviz.totem import effects as tt
 from totemviz.totem.config import SOCKET_DATAGRAMS
@@ -329,12 +330,12 @@ class Host:
         if self.token_ring is not None:
             self.world.obstacles.setdefault(self.token_ring, event)
 
-    def system_call(self, call_id: int, cause: int, operation: str, path: str, **arguments: Any) -> None:
+    def system_call(self, call_id: int, cause: int, call: Call) -> None:
         """A program on this host makes a system call below /etc/pve."""
 
         def run() -> None:
             if self.pmxcfs is not None:
-                outputs = self.pmxcfs.fuse(self.world.now_ns, call_id, operation, path, **arguments)
+                outputs = self.pmxcfs.fuse(self.world.now_ns, call_id, *call)
                 self.carry_out(PMXCFS, outputs, cause)
 
         self.processes.run_beside(PMXCFS, run)
@@ -386,7 +387,7 @@ class Host:
         return -1
 
     def _set_timer(self, process: str, effect: tt.SetTimer, cause: int) -> int:
-        self.processes.timers.set(process, effect.timer, self.world.now_ns + effect.delay_ns, cause)
+        self.processes.timers.set(process, effect.timer, self.world.scheduler.now_ns + effect.delay_ns, cause)
         return -1
 
     def _cancel_timer(self, process: str, effect: tt.CancelTimer, cause: int) -> int:

@@ -109,7 +109,7 @@ class Storage:
     def _disk_io(self, process: str, io: px.DiskIo, cause: int) -> int:
         if io.op == "sync":
             return self._sync(process, io, cause)
-        disk, now_ns = self._host.disk, self._world.now_ns
+        disk, now_ns = self._host.disk, self._world.scheduler.now_ns
         event = self._host.record(cause, io)
         if io.op != "write":
             cost_ns = disk.cost_ns(io, now_ns)

@@ -55,6 +55,8 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
             content.extend(bytes(offset - len(content)))
         if op == "truncate":
             del content[offset:]
+        elif len(content) == offset:
+            content += self.data
         else:
             content[offset : offset + io.length] = self.data
 

@@ -170,12 +170,13 @@ class World:
 
     def _is_storm(self) -> bool:
         """Whether nodes answer each other without end while hardly any virtual time passes; ends the run."""
-        if self.now_ns - self._calm_ns >= MS:
-            self._calm_ns, self._calm_events = self.now_ns, self.events
+        now_ns = self.scheduler.now_ns
+        if now_ns - self._calm_ns >= MS:
+            self._calm_ns, self._calm_events = now_ns, self.events
         elif self.events - self._calm_events > STORM_EVENTS:
             self.stopped = True
             self.storm = (
-                f"{STORM_EVENTS} events within one millisecond, at {self.now_ns / 1e9:.6f} s: the nodes answer each "
+                f"{STORM_EVENTS} events within one millisecond, at {now_ns / 1e9:.6f} s: the nodes answer each "
                 "other faster than time passes; give the network more delay, or start fewer nodes at once"
             )
         return bool(self.storm)

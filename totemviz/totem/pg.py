@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 
 HEADER_SIZE = 8
 _LENGTH_SIZE = 2
 _HEADER = (struct.Struct(">hhBBH"), struct.Struct("<hhBBH"))
+
+
+@cache
+def _lengths(little: bool, count: int) -> struct.Struct:
+    return struct.Struct(f"{'<' if little else '>'}{count}H")
 
 
 class Packet(msgspec.Struct, frozen=True, gc=False):
@@ -28,7 +34,7 @@ class Packet(msgspec.Struct, frozen=True, gc=False):
 
     def encode(self, little: bool = True) -> bytes:
         """The payload of an ordinary mcast, in its sender's byte order."""
-        lengths = struct.pack(f"{'<' if little else '>'}{len(self.pieces)}H", *map(len, self.pieces))
+        lengths = _lengths(little, len(self.pieces)).pack(*map(len, self.pieces))
         header = _HEADER[little].pack(0, 0, self.fragmented, self.continuation, len(self.pieces))
         return b"".join((header, lengths, *self.pieces))
 
@@ -48,7 +54,7 @@ def decode_packet(source: int, payload: bytes, swapped: bool = False) -> Packet:
     start = HEADER_SIZE + _LENGTH_SIZE * count
     if len(payload) < start:
         raise PacketError(f"Message (totempg_mcast datasize) received from node {source} is too short...  Ignoring.")
-    lengths = struct.unpack_from(f"{'>' if swapped else '<'}{count}H", payload, HEADER_SIZE)
+    lengths = _lengths(not swapped, count).unpack_from(payload, HEADER_SIZE)
     expected = start + sum(lengths)
     if len(payload) != expected:
         raise PacketError(
