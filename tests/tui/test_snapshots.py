@@ -26,6 +26,7 @@ STATES = {
     "disk blocks the token": ("late", ()),
     "gather": ("gather", ()),
     "ring of two": ("end", ()),
+    "two nodes marked": ("held", ("n", "e", "n", "e")),
 }
 PAGES = {
     "space-time": ("1",),
@@ -45,6 +46,7 @@ DIALOGS = {
     "drop": ("x", "d"),
     "write": ("w",),
     "in flight": ("X",),
+    "links": ("K", "right", "right", "down", "right"),
     "go to": ("g",),
     "stops": ("b",),
     "find": ("slash",),

@@ -17,6 +17,7 @@ from totemviz.trace.cursor import Step
 from totemviz.trace.why import is_chance
 from totemviz.tui.ask import Ask, Menu, Table
 from totemviz.tui.faults import FAULTS, FaultMenu
+from totemviz.tui.linkdialog import LinkDialog
 from totemviz.tui.paint import LINK_BASE
 
 S = 1_000_000_000
@@ -261,11 +262,11 @@ async def test_the_token_in_flight_and_a_cut_link_are_clicked():
         await opens(pilot, app, FaultMenu)
         await press(pilot, "c")
         (cut,) = [pair for pair, link in app.session.world.network.links.items() if link.cut]
-        (hit,) = [hit for hit in panel.drawing.hits if hit.kind == "link"]
+        hit = next(hit for hit in panel.drawing.hits if hit.kind == "link")
         assert cut == divmod(hit.value, LINK_BASE)
         await click(pilot, panel, hit)
-        await opens(pilot, app, FaultMenu)
-        await press(pilot, "h")
+        await opens(pilot, app, LinkDialog)
+        await press(pilot, "down", "down", "left", "enter")
         assert not any(link.cut for link in app.session.world.network.links.values())
 
 

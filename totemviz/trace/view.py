@@ -113,7 +113,10 @@ class NodeView(msgspec.Struct):
 
 
 class ClusterView:
-    """The cluster after the events applied so far."""
+    """The cluster after the events applied so far.
+
+    ``links`` holds the latest change of every link that was ever changed, ``cut_links`` of those that are cut or lossy.
+    """
 
     def __init__(self) -> None:
         self.time_ns = 0
@@ -124,6 +127,7 @@ class ClusterView:
         self.visit: Visit | None = None
         self.visits = 0
         self.cut_links: dict[tuple[int, int], ev.LinkChanged] = {}
+        self.links: dict[tuple[int, int], ev.LinkChanged] = {}
         self.flights: dict[tuple[int, int], Flight] = {}
         self.journeys = Journeys()
         self.last: Event | None = None
@@ -140,6 +144,7 @@ class ClusterView:
         clone.nodes = {nodeid: copy.copy(node) for nodeid, node in self.nodes.items()}
         clone.visit = copy.copy(self.visit)
         clone.cut_links = dict(self.cut_links)
+        clone.links = dict(self.links)
         clone.flights = dict(self.flights)
         clone.journeys = self.journeys.copy()
         return clone
@@ -382,6 +387,7 @@ class ClusterView:
 
     def _link_changed(self, event: Event, body: ev.LinkChanged) -> None:
         key = (body.source, body.target)
+        self.links[key] = body
         if body.cut or body.loss_percent:
             self.cut_links[key] = body
         else:

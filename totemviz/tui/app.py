@@ -117,6 +117,7 @@ class Cockpit(Branching):
             quiet=self._quiet,
             notice=self.notice,
             looked=self.looked,
+            marked=self.marked,
         )
         for panel in self._panels:
             panel.show(moment)
@@ -170,7 +171,10 @@ class Cockpit(Branching):
         self.refresh_panels()
 
     def on_panel_node_chosen(self, message: Panel.NodeChosen) -> None:
-        """A click chooses, a second click lets go."""
+        """A click chooses, a second click lets go; once a node is marked, clicks mark."""
+        if self.marked:
+            self.mark(message.nodeid)
+            return
         self.choose(0 if self.chosen == message.nodeid else message.nodeid)
 
     def action_tab(self, page: str) -> None:
@@ -219,6 +223,7 @@ class Cockpit(Branching):
         box.value = ""
         self._filter("")
         self.chosen = 0
+        self.marked = frozenset()
         self.notice = ""
         self.looked = -1
         restore(self.base)

@@ -38,6 +38,9 @@ WHAT_COLUMNS = 28
 class Branching(Changing):
     """The keys that keep and compare what comes of changes."""
 
+    saved_as = ""
+    """The file this session was saved in, which may be written over."""
+
     # ------------------------------------------------------------------------------------------------ back and again
 
     def _simulation(self) -> Simulation | None:

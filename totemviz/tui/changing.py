@@ -7,13 +7,15 @@ from typing import Any
 
 from totemviz.sim.branches import Branch
 from totemviz.sim.instalments import Instalments
-from totemviz.sim.interventions import AnyIntervention
+from totemviz.sim.interventions import AnyIntervention, Cut
+from totemviz.sim.scenario import NetworkSpec
 from totemviz.sim.session import Simulation
 from totemviz.trace.view import Flight, NodeView
 from totemviz.trace.words import DATAGRAM_WORDS, who
 from totemviz.tui.ask import Menu
 from totemviz.tui.dialogs import Dialog, WriteDialog
-from totemviz.tui.faults import FaultMenu, flight_faults, link_faults
+from totemviz.tui.faults import PART, FaultMenu, flight_faults
+from totemviz.tui.linkdialog import EVERY, LinkDialog
 from totemviz.tui.marks import letter
 from totemviz.tui.paint import LINK_BASE
 from totemviz.tui.panel import Panel
@@ -28,8 +30,7 @@ class Changing(Travel):
     """The keys that change the cluster."""
 
     chosen = 0
-    saved_as = ""
-    """The file this session was saved in, which may be written over."""
+    marked: frozenset[int] = frozenset()
 
     def known_nodes(self) -> list[NodeView]:
         """All nodes at the cursor, by node id."""
@@ -38,8 +39,8 @@ class Changing(Travel):
 
     # ----------------------------------------------------------------------------------------------------- commands
 
-    def do(self, intervention: AnyIntervention | None) -> None:
-        """Do something to the cluster; what cannot be done is explained in one line."""
+    def do(self, intervention: AnyIntervention | None, *more: AnyIntervention) -> None:
+        """Do something to the cluster, or several things; what cannot be done is explained in one line."""
         if intervention is None:
             self.refresh_panels()
             return
@@ -51,6 +52,8 @@ class Changing(Travel):
             except (RuntimeError, ValueError) as error:
                 self.say(f"That cannot be done: {error}.")
                 return
+            for other in more:
+                self.session.intervene(other)  # the first has opened a branch if that was needed
             if self.player.playing:
                 self.player.start(time_of(self.session))
             opened = self._branch
@@ -103,7 +106,7 @@ class Changing(Travel):
 
     def action_fault(self) -> None:
         """Ask what shall happen."""
-        self._ask(FaultMenu(self.known_nodes(), self.chosen))
+        self._ask(FaultMenu(self.known_nodes(), self.chosen, marked=self.marked))
 
     def on_panel_menu_wanted(self, message: Panel.MenuWanted) -> None:
         """The right button: what can be done to this."""
@@ -115,7 +118,7 @@ class Changing(Travel):
         elif message.kind == "flight":
             self._flight_menu([f for f in self.session.cursor.view.flights.values() if f.sent == message.value])
         elif message.kind == "link":
-            self._link_menu(*divmod(message.value, LINK_BASE))
+            self._ask_links(*divmod(message.value, LINK_BASE))
 
     def action_flights(self) -> None:
         """What is on its way now, and what can be done to it."""
@@ -155,8 +158,61 @@ class Changing(Travel):
         title = f"{DATAGRAM_WORDS.get(flight.kind, flight.kind)}  {self._way(flight)}"
         self._ask(FaultMenu(self.known_nodes(), self.chosen, faults, title))
 
-    def _link_menu(self, source: int, target: int) -> None:
+    # -------------------------------------------------------------------------------------------------------- links
+
+    def action_links(self) -> None:
+        """Loss and delay by slider; of the links of the chosen node, if one is chosen."""
+        self._ask_links(self.chosen or EVERY, EVERY)
+
+    def _ask_links(self, source: int, target: int) -> None:
+        if not self.session.can_intervene:
+            self.say(RECORDED)
+            return
+        base = self.session.scenario.network if isinstance(self.session, Simulation) else NetworkSpec()
+
+        def take(answer: list[AnyIntervention] | None) -> None:
+            if answer:
+                self.do(*answer)
+            else:
+                self.say("" if answer is None else "The links are as they were.")
+
+        self.push_screen(LinkDialog(self.session.cursor.view, base, source, target), take)
+
+    # ------------------------------------------------------------------------------------------------------- marks
+
+    def mark(self, nodeid: int) -> None:
+        """Mark a node, or let it go: the marked ones are split off by one key."""
+        self.marked ^= {nodeid}
+        self.say(self._marks_told() if self.marked else "No node is marked.")
+
+    def _marks_told(self) -> str:
         view = self.session.cursor.view
-        way = f"the link {who(view, source)} → {who(view, target)}"
-        faults = link_faults(source, target, way)
-        self._ask(FaultMenu(self.known_nodes(), self.chosen, faults, way))
+        names = " ".join(who(view, nodeid) for nodeid in sorted(self.marked))
+        many = "is marked" if len(self.marked) == 1 else "are marked"
+        return f"{names} {many}: {self.keys['part'].shown} splits off what is marked, esc forgets the marks."
+
+    def action_mark(self) -> None:
+        """Mark the chosen node, or let it go."""
+        if self.chosen in self.session.cursor.view.nodes:
+            self.mark(self.chosen)
+        else:
+            self.say("Choose a node first: click it, or press n.")
+
+    def on_panel_node_marked(self, message: Panel.NodeMarked) -> None:
+        """A click with shift or control."""
+        self.mark(message.nodeid)
+
+    def action_part(self) -> None:
+        """The marked nodes and the rest hear each other no more; without marks, ask which."""
+        if not self.session.can_intervene:
+            self.say(RECORDED)
+            return
+        nodes = self.known_nodes()
+        marked = tuple(node.info.nodeid for node in nodes if node.info.nodeid in self.marked)
+        if not marked:
+            self.push_screen(FaultMenu(nodes, self.chosen, first=PART), self.do)
+        elif len(marked) == len(nodes):
+            self.say("All nodes are marked: nobody would be left on the other side. Let one go.")
+        else:
+            self.marked = frozenset()
+            self.do(Cut(nodes=marked))

@@ -208,6 +208,10 @@ FAULTS = (
 )
 
 
+PART = "g"
+"""Key of the fault that parts the cluster in two."""
+
+
 class FaultMenu(Dialog):
     """Choose a node (left, right) and what happens to it."""
 
@@ -222,8 +226,14 @@ class FaultMenu(Dialog):
         chosen: int,
         faults: tuple[Fault, ...] = FAULTS,
         title: str = "what shall happen?",
+        *,
+        marked: frozenset[int] = frozenset(),
+        first: str = "",
     ) -> None:
+        """``marked`` nodes are offered as one side of a partition; ``first``: key of the fault chosen at once."""
         super().__init__(nodes, chosen)
+        self._marked = marked
+        self._first = first
         self.faults = faults if faults is not FAULTS else (*FAULTS, self._parting())
         self.title_text = title
         self.fault: Fault | None = None
@@ -238,8 +248,10 @@ class FaultMenu(Dialog):
                 raise EntryError("nobody would be left on the other side; leave a node out")
             return do.Cut(nodes=marked)
 
-        letters = " ".join(letter(node) for node in self.nodes[: max(1, len(self.nodes) // 2)])
-        return Fault("g", "part the cluster in two", part, "which nodes stay together? letters", letters)
+        few = self.nodes[: max(1, len(self.nodes) // 2)]
+        side = [node for node in self.nodes if node.info.nodeid in self._marked] or few
+        letters = " ".join(letter(node) for node in side)
+        return Fault(PART, "part the cluster in two", part, "which nodes stay together? letters", letters)
 
     def compose(self) -> ComposeResult:  # noqa: D102
         with Vertical(classes="box") as box:
@@ -257,6 +269,9 @@ class FaultMenu(Dialog):
         self.query_one("#ask").display = False
         self._fill()
         self.query_one("#faults").focus()
+        for fault in self.faults:
+            if fault.key == self._first:
+                self._choose(fault)
 
     def _fill(self) -> None:
         names = [f"[{letter(n)}]" if n.info.nodeid == self.node else f" {letter(n)} " for n in self.nodes]

@@ -35,7 +35,11 @@ SIGNS = (
     ("· ✓", "not yet, done"),
     ("?", "a recording does not show it"),
 )
-MOUSE = "Click a node to choose it, an event to go there; drag the ● on the time bar. Shift + drag selects text."
+MOUSE = (
+    "Click a node to choose it (with ctrl: to mark it), an event to go there,",
+    "a link of the ring for its loss and delay; drag the ● on the time bar.",
+    "Right button: what can be done to a node. Shift + drag selects text.",
+)
 
 
 _SPACE_TIME = (
@@ -97,8 +101,7 @@ def help_text(keys: tuple[Key, ...]) -> str:
     for index in range(half):
         second = signs[half + index] if half + index < len(signs) else ""
         rows.append(f"{fit(signs[index], COLUMN)} {fit(second, COLUMN)}".rstrip())
-    first, second = MOUSE[: MOUSE.index("Shift")], MOUSE[MOUSE.index("Shift") :]
-    return "\n".join([*rows, "", first.strip(), second])
+    return "\n".join([*rows, "", *MOUSE])
 
 
 class HelpScreen(ModalScreen[None]):

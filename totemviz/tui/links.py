@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from totemviz.trace.view import ClusterView
-from totemviz.trace.words import who
+from totemviz.trace.words import span, who
 from totemviz.tui.circle import Circle, partitions, quorum_words
 from totemviz.tui.paint import DIM, GOOD, LINK_BASE, TROUBLE, Hit, Span
 
 CUT = "╳"
 BESIDE_THE_TOKEN = 0.3
 """Where on its way the percent of a lossy link stands; a token in flight is drawn at the middle."""
+SLOW_NS = 1_000_000
+"""Links that take so long are told."""
+
 CROSSES_MAX = 12
 """More marks than this would hide the ring; the line below tells."""
 
@@ -58,7 +61,7 @@ def draw_quorum(circle: Circle, view: ClusterView) -> None:
 
 
 def link_words(view: ClusterView) -> list[Span]:
-    """One line about the links, trouble first: partitions, else each cut pair; then what is lost where."""
+    """One line about the links, trouble first: partitions, else each cut pair; then what is lost or slow where."""
     cut = {key for key, link in view.cut_links.items() if link.cut}
     spans: list[Span] = []
     if cut:
@@ -69,14 +72,25 @@ def link_words(view: ClusterView) -> list[Span]:
             text = " ".join(_pairs(view, cut, "╳", "→╳"))
         spans.append((f" cut: {text} ", TROUBLE))
     losses: dict[float, set[tuple[int, int]]] = {}
-    for key, link in view.cut_links.items():
+    delays: dict[int, set[tuple[int, int]]] = {}
+    for key, link in view.links.items():
         if link.loss_percent and not link.cut:
             losses.setdefault(link.loss_percent, set()).add(key)
-    for percent, links in sorted(losses.items(), reverse=True):
+        if link.delay_ns >= SLOW_NS and not link.cut:
+            delays.setdefault(link.delay_ns, set()).add(key)
+
+    def where(links: set[tuple[int, int]]) -> str:
         everywhere = len(links) + len(cut) >= len(view.nodes) * (len(view.nodes) - 1)
-        where = "" if everywhere else " " + " ".join(_pairs(view, links, "–", "→"))
-        spans.append((f" loss {percent:g} %{where} ", TROUBLE))
+        return "" if everywhere else " " + " ".join(_pairs(view, links, "–", "→"))
+
+    spans += [(f" loss {percent:g} %{where(links)} ", TROUBLE) for percent, links in sorted(losses.items())[::-1]]
+    spans += [(f" delay {span(delay)}{where(links)} ", TROUBLE) for delay, links in sorted(delays.items())[::-1]]
     return spans or [(" all links work", DIM)]
+
+
+def links_changed(view: ClusterView) -> bool:
+    """Whether there is anything to tell of the links."""
+    return bool(view.cut_links) or any(link.delay_ns >= SLOW_NS for link in view.links.values())
 
 
 def _pairs(view: ClusterView, links: set[tuple[int, int]], both: str, one: str) -> list[str]:

@@ -17,6 +17,7 @@ class Moment:
     ``speed`` is the one asked for and ``achieved`` that of the last second (0: not
     known yet), both in virtual seconds a second.
     ``looked``: the event somebody looks at in a list without going there, -1 for none.
+    ``marked``: the nodes that the key for a partition would split off.
     ``quiet``: the cursor got here by a jump or by playing, so nothing is to be lit as changed.
     """
 
@@ -30,6 +31,7 @@ class Moment:
     quiet: bool = False
     notice: str = ""
     looked: int = -1
+    marked: frozenset[int] = frozenset()
 
     @property
     def view(self) -> ClusterView:

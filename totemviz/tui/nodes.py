@@ -23,13 +23,14 @@ from totemviz.tui.paint import (
     TROUBLE,
     UNKNOWN_MARK,
     YES,
+    YOU,
     Drawing,
     Hit,
     Line,
     cell,
     number,
 )
-from totemviz.tui.panel import Panel
+from totemviz.tui.walker import NodeWalker
 
 Draw = Callable[[NodeView, Moment, Lit, int], Line]
 
@@ -46,7 +47,8 @@ class Column(NamedTuple):
 def _name(node: NodeView, moment: Moment, lit: Lit, width: int) -> Line:
     chosen = moment.chosen == node.info.nodeid
     role = CHOSEN if chosen else TOKEN if marks.has_token(moment.view, node) else HEAD
-    return [(" ", PLAIN), (marks.letter(node), role), (" ", PLAIN), *marks.marks(moment.view, node)]
+    left, right = (("[", YOU), ("]", YOU)) if node.info.nodeid in moment.marked else ((" ", PLAIN), (" ", PLAIN))
+    return [left, (marks.letter(node), role), right, *marks.marks(moment.view, node)]
 
 
 def _state(node: NodeView, moment: Moment, lit: Lit, width: int) -> Line:
@@ -160,7 +162,7 @@ def choose(width: int) -> list[Column]:
     ]
 
 
-class NodesPanel(Panel):
+class NodesPanel(NodeWalker):
     """A line per node."""
 
     def title(self, moment: Moment) -> str:  # noqa: D102

@@ -28,6 +28,13 @@ class Panel(Widget):
             super().__init__()
             self.nodeid = nodeid
 
+    class NodeMarked(Message):
+        """A node was clicked with shift or control."""
+
+        def __init__(self, nodeid: int) -> None:
+            super().__init__()
+            self.nodeid = nodeid
+
     class EventChosen(Message):
         """An event was clicked or entered: the cursor should go there."""
 
@@ -68,6 +75,10 @@ class Panel(Widget):
         """What stands in the panel's frame."""
         return ""
 
+    def subtitle(self, moment: Moment) -> str:
+        """What stands at the bottom of its frame: keys that work in it."""
+        return ""
+
     # ------------------------------------------------------------------------------------------------- the machine
 
     def show(self, moment: Moment) -> None:
@@ -92,6 +103,8 @@ class Panel(Widget):
             self.refresh(*(Region(0, y, width, 1) for y in changed))
         if self.border_title != (title := self.title(self.moment)):
             self.border_title = title
+        if self.border_subtitle != (subtitle := self.subtitle(self.moment)):
+            self.border_subtitle = subtitle
 
     @staticmethod
     def _row(lines: list[Line], y: int) -> Line | None:
@@ -135,6 +148,8 @@ class Panel(Widget):
             if hit.y == offset.y and hit.x <= offset.x < hit.x + hit.width:
                 if event.button == RIGHT_BUTTON or hit.kind in ("flight", "link"):
                     self.post_message(self.MenuWanted(hit.kind, hit.value))
+                elif hit.kind == "node" and (event.shift or event.ctrl or event.meta):
+                    self.post_message(self.NodeMarked(hit.value))
                 else:
                     self.was_hit(hit)
                 return

@@ -19,22 +19,25 @@ from totemviz.tui.paint import (
     DIM,
     FAINT,
     HEAD,
+    LINK_BASE,
     TOKEN,
     TOKEN_MARK,
     TROUBLE,
+    YOU,
     Drawing,
     Hit,
+    Line,
     Span,
     clip,
 )
-from totemviz.tui.panel import Panel
+from totemviz.tui.walker import NodeWalker
 
 ARROWS = "→↘↓↙←↖↑↗"  # by eighths of a turn, clockwise on screen
 STATE_ROOM = 16
 """Columns a part of the panel must have for states in words beside the letters."""
 
 
-class RingPanel(Panel):
+class RingPanel(NodeWalker):
     """The circle."""
 
     def title(self, moment: Moment) -> str:  # noqa: D102
@@ -52,17 +55,23 @@ class RingPanel(Panel):
             return Drawing([[]] * (height // 2) + [[("nobody is here yet", DIM)]])
         canvas = Canvas(width, height - 1)
         circle = Circle(canvas, partitions(view))
+        edges: list[Hit] = []
         for members in rings(nodes).values():
             for index, nodeid in enumerate(members):
+                following = members[(index + 1) % len(members)]
                 if len(members) > 1:
-                    circle.edge(nodeid, members[(index + 1) % len(members)], FAINT)
+                    circle.edge(nodeid, following, FAINT)
+                    column, row = circle.link_cell(nodeid, following, 0.5)
+                    edges.append(Hit(column - 1, row, 3, "link", nodeid * LINK_BASE + following))
         hits = draw_links(circle, view)
         hits += self._draw_flight(circle, view)
         for node in nodes:
             hits += self._draw_node(circle, moment, node)
         draw_quorum(circle, view)
         self._draw_caption(circle, moment)
-        return Drawing([*canvas.lines(), clip([*link_words(view)], width)], tuple(hits))
+        told = _marked_words(moment) if moment.marked else [*link_words(view)]
+        hits += [*edges, Hit(0, height - 1, width, "link", 0)]
+        return Drawing([*canvas.lines(), clip(told, width)], tuple(hits))
 
     def _draw_flight(self, circle: Circle, view: ClusterView) -> list[Hit]:
         place = view.token
@@ -98,6 +107,8 @@ class RingPanel(Panel):
         word, word_role = marks.state_word(node, short=len(moment.nodes) > 5 or circle.divided)
         name_role = CHOSEN if moment.chosen == nodeid else TOKEN if marks.has_token(view, node) else HEAD
         spans: list[Span] = [(marks.letter(node), name_role)]
+        if nodeid in moment.marked:
+            spans = [("[", YOU), *spans, ("]", YOU)]
         if marks.is_blocked(node):
             spans.append((" ⏳", TROUBLE))
         if room >= STATE_ROOM and not (circle.divided and node.state == "OPERATIONAL" and home.nodes > 2):
@@ -147,6 +158,11 @@ class RingPanel(Panel):
             column = circle.canvas.width // 2 - cell_len(text) // 2
             if text and circle.canvas.is_free(column - 1, row, cell_len(text) + 2):
                 circle.canvas.text(column, row, text, role)
+
+
+def _marked_words(moment: Moment) -> Line:
+    names = " ".join(who(moment.view, nodeid) for nodeid in sorted(moment.marked))
+    return [(f" marked: {names} ", YOU), ("· P splits them off", DIM)]
 
 
 def _detail(moment: Moment, node: NodeView) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from totemviz.trace.words import span, who
 from totemviz.tui import marks
 from totemviz.tui.circle import partitions, quorum_words, rings
-from totemviz.tui.links import CUT, link_words
+from totemviz.tui.links import CUT, link_words, links_changed
 from totemviz.tui.moment import Moment
-from totemviz.tui.paint import CHOSEN, DIM, FAINT, GOOD, HEAD, TOKEN, TROUBLE, Drawing, Hit, Line, clip, line_width
+from totemviz.tui.paint import CHOSEN, DIM, FAINT, GOOD, HEAD, TOKEN, TROUBLE, YOU, Drawing, Hit, Line, clip, line_width
 from totemviz.tui.panel import Panel
 
 
@@ -27,7 +27,9 @@ class RingStrip(Panel):
             node = view.nodes[nodeid]
             start = line_width(line)
             role = CHOSEN if moment.chosen == nodeid else TOKEN if marks.has_token(view, node) else HEAD
-            line.extend([(marks.letter(node), role), *marks.marks(view, node)])
+            name: Line = [(marks.letter(node), role)]
+            line.extend([("[", YOU), *name, ("]", YOU)] if nodeid in moment.marked else name)
+            line.extend(marks.marks(view, node))
             hits.append(Hit(start, 0, line_width(line) - start, "node", nodeid))
 
         for number, (ring, members) in enumerate(up.items()):
@@ -53,7 +55,7 @@ class RingStrip(Panel):
             for nodeid in outside:
                 put(nodeid)
                 line.append((" ", DIM))
-        if view.cut_links and len(up) < 2:
+        if links_changed(view) and len(up) < 2:
             line += link_words(view)
         where = {
             "none": "",
