@@ -6,6 +6,8 @@ check (10-13), multicast (14), update and pass (15-25). Delivery of this node's 
 
 from __future__ import annotations
 
+from functools import cache
+
 from totemviz.totem import effects as fx
 from totemviz.totem import membership, ordering, recovery
 from totemviz.totem.config import RETRANSMIT_ENTRIES_MAX, SORT_QUEUE_SLOTS
@@ -70,7 +72,7 @@ def visit(node: Instance, token: Token) -> None:
     node.safe_up_to = token.aru if lt(token.aru, previous_aru) else previous_aru
     node.out.append(
         fx.TokenReceived(
-            token.ring_id,
+            node.ring_id,  # equal to the token's, and one object for all events of a ring
             token.token_seq,
             token.seq,
             token.aru,
@@ -219,12 +221,18 @@ def _allowance(node: Instance, token: Token) -> int:
     return allowance
 
 
+@cache
+def _nothing_missing(allowance: int) -> fx.RetransmitChecked:
+    """What nearly every visit finds: one object for all of them."""
+    return fx.RetransmitChecked((), (), (), allowance)
+
+
 def _retransmit_check(node: Instance, token: Token, allowance: int) -> tuple[int, int]:
     """Serve and extend the rtr list (sheet §5.3; ``orf_token_rtr``); returns (resent, allowance left)."""
     queue = node.sort_queue()
     aru = node.aru
     if not token.rtr and aru == token.seq:
-        node.out.append(fx.RetransmitChecked((), (), (), allowance))
+        node.out.append(_nothing_missing(allowance))
         return 0, allowance
     resent: list[int] = []
     entries = list(token.rtr)
