@@ -12,8 +12,9 @@ from totemviz.trace import events as ev
 from totemviz.trace.cursor import Cursor
 from totemviz.trace.events import BODY_BY_KIND, Event
 from totemviz.trace.headline import headline
+from totemviz.trace.sentences import SENTENCES, sentence
 from totemviz.trace.view import ClusterView
-from totemviz.trace.words import SENTENCES, names, numbers, sentence, span
+from totemviz.trace.words import names, numbers, span
 
 MS = 1_000_000
 

@@ -13,7 +13,7 @@ is moving the cursor.
     watch        the invariants, checked while a run grows
     causes, why  what led to an event: the graph of causes, and the story in it
     wallclock    the wall clock of a node, which may be wrong (logs: the log files as it stamps them)
-    words        an event, and a situation, as a plain sentence
+    sentences    an event in plain words (words: the small ones all share); headline: what is going on
     transcript   a run as text, one event a line; summary: a run in figures
     capture      files of real traffic → UDP datagrams; recorded (and recorded_*): datagrams → a timeline
     recorded_pmxcfs    recorded CPG messages through our pmxcfs → the config.db of a recorded node (recorded_order,

@@ -9,6 +9,7 @@ from totemviz.totem.config import MS
 from totemviz.totem.effects import RingId
 from totemviz.totem.states import Gather
 from totemviz.trace import events as ev
+from totemviz.trace.sentences import sentence
 from totemviz.trace.view import ClusterView, NodeView, Visit
 from totemviz.trace.words import (
     GATHER_WORDS,
@@ -18,7 +19,6 @@ from totemviz.trace.words import (
     names,
     numbers,
     plural,
-    sentence,
     span,
     who,
 )

@@ -18,9 +18,10 @@ from totemviz.trace import events as ev
 from totemviz.trace.causes import CHAIN_MAX, Causes
 from totemviz.trace.cursor import Cursor
 from totemviz.trace.events import Event, kind_of
+from totemviz.trace.sentences import sentence
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.view import ClusterView
-from totemviz.trace.words import sentence, span
+from totemviz.trace.words import span
 
 NEAR = 3
 LATER_NS = 100 * MS

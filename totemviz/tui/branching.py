@@ -14,8 +14,9 @@ from totemviz.sim.threads import HostModel
 from totemviz.trace.causes import Causes
 from totemviz.trace.compare import Comparison, Row, compare_nodes, compare_runs
 from totemviz.trace.events import Event
+from totemviz.trace.sentences import sentence
 from totemviz.trace.why import story
-from totemviz.trace.words import sentence, who
+from totemviz.trace.words import who
 from totemviz.tui.ask import Ask, Menu, Table
 from totemviz.tui.changing import RECORDED, Changing
 from totemviz.tui.marks import letter

@@ -11,9 +11,10 @@ from textual.binding import Binding, BindingType
 from totemviz.totem import effects as totem
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event, kind_of
+from totemviz.trace.sentences import sentence
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.view import ClusterView
-from totemviz.trace.words import sentence, who
+from totemviz.trace.words import who
 from totemviz.tui.index import EventIndex
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import CURSOR, CURSOR_DIM, DIM, HEAD, PLAIN, TOKEN, TROUBLE, YOU, Drawing, Hit, Line, clip, fit

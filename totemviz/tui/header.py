@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from totemviz.trace.headline import headline
-from totemviz.trace.words import sentence
+from totemviz.trace.sentences import sentence
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import (
     DIM,

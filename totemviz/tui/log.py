@@ -13,9 +13,9 @@ from totemviz.trace import events as ev
 from totemviz.trace import logs
 from totemviz.trace.events import Event
 from totemviz.trace.loglines import meaning_of
+from totemviz.trace.sentences import sentence
 from totemviz.trace.view import ClusterView
 from totemviz.trace.wallclock import RIGHT, ClockSetting
-from totemviz.trace.words import sentence
 from totemviz.tui.eventlist import EventList
 from totemviz.tui.index import EventIndex
 from totemviz.tui.moment import Moment

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from totemviz.trace.causes import Causes
 from totemviz.trace.events import Event
+from totemviz.trace.sentences import sentence
 from totemviz.trace.view import ClusterView
 from totemviz.trace.why import BEGINNINGS, Link, Story, story
-from totemviz.trace.words import sentence
 from totemviz.tui.eventlist import role_of, stamp
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import CURSOR, DIM, FAINT, PLAIN, Drawing, Hit, Line, clip, fit, grouped
