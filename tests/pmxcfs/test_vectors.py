@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from tests.pmxcfs.bus import Bus, S
+from totemviz.pmxcfs.ascii import to_ascii
 from totemviz.pmxcfs.clusterlog import (
     ClusterLog,
     LogEntry,
@@ -15,7 +16,6 @@ from totemviz.pmxcfs.clusterlog import (
     decode_entry,
     decode_ring,
     encode_entry,
-    to_ascii,
 )
 from totemviz.pmxcfs.effects import CpgMcast
 from totemviz.pmxcfs.index import (
@@ -258,7 +258,7 @@ V7 = (
 
 
 def test_v7_cluster_log_entry_and_ring():
-    entry = LogEntry("pve1", "root@pam", "pvedaemon", 777, T0, 6, 1, to_ascii('hi "x" é'))
+    entry = LogEntry("pve1", "root@pam", "pvedaemon", 777, T0, 6, 1, to_ascii('hi "x" é', quote=True))
     assert encode_entry(entry).hex() == V7 + "00000000"
     assert decode_entry(bytes.fromhex(V7 + "00000000")) == entry
     log = ClusterLog()

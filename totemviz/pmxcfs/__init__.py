@@ -21,7 +21,7 @@ Where to read on:
     database  config.db                                               dfsm        the state machine over a group
     dcdb, status, clusterlog    what the two groups replicate         services    connecting to corosync, and again
     plugs, ipc    what is shown beside the tree, and asked locally     corosync_conf    its way to /etc/corosync
-    changes   counters in ``.version``                                process, effects, errors    what all parts share
+    changes   counters in ``.version``                                process, effects, errors, ascii    shared by all
     machine   ``Pmxcfs``: all of it together
 
 ``Pmxcfs`` knows no clock and no socket. It is told what happens and returns what it does, in order; the world around

@@ -26,9 +26,6 @@ _UNUSED_BYTES = 4  # the size of an entry counts four bytes more than it uses
 
 _FNV_OFFSET = 0xCBF29CE484222325
 _FNV_PRIME = 0x100000001B3
-_CONTROL_END = 0x20
-_DELETE = 0x7F
-_BMP_END = 0x10000
 
 
 class MalformedRingError(ValueError):
@@ -57,22 +54,6 @@ def fnv_1a(data: bytes) -> int:
     for byte in data:
         value = ((value ^ byte) * _FNV_PRIME) % 2**64
     return value
-
-
-def to_ascii(text: str) -> str:
-    r"""A message as the log keeps it: ``"`` as ``\"``, control characters as ``#010``, others as ``\u00e9``."""
-    parts = []
-    for character in text:
-        code = ord(character)
-        if character == '"':
-            parts.append('\\"')
-        elif code < _CONTROL_END or code == _DELETE:
-            parts.append(f"#{code:03d}")
-        elif code < _DELETE:
-            parts.append(character)
-        elif code < _BMP_END:
-            parts.append(f"\\u{code:04x}")
-    return "".join(parts)
 
 
 def encode_entry(entry: LogEntry) -> bytes:

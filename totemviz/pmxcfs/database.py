@@ -32,6 +32,7 @@ VERSION_NAME = "__version__"
 _VERSION_NAME_BYTES, _VERSION_TYPE = VERSION_NAME.encode(), int(EntryType.FILE)
 _BUSY_TIMEOUT_MS = 10_000
 _MASK_32 = 2**32 - 1
+_MASK_64 = 2**64 - 1
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tree (
@@ -45,8 +46,12 @@ CREATE TABLE IF NOT EXISTS tree (
     data    BLOB
 )
 """
-# Names are bytes to pmxcfs, whatever their encoding; the casts keep SQLite's driver from reading them.
-_SELECT = "SELECT inode, parent, version, writer, mtime, type, CAST(name AS BLOB), data FROM tree"
+# As sqlite3_column_int64, _text and _blob read a column, whatever somebody put into it; names are bytes to pmxcfs.
+_SELECT = "SELECT {}, CAST(name AS BLOB), CAST(data AS BLOB) FROM tree".format(
+    ", ".join(
+        f"IFNULL(CAST({column} AS INTEGER), 0)" for column in ("inode", "parent", "version", "writer", "mtime", "type")
+    )
+)
 _REPLACE = (
     "REPLACE INTO tree (inode, parent, version, writer, mtime, type, name, data) "
     "VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?)"
@@ -107,11 +112,11 @@ class Database:
             entries = self._load()
             if entries[ROOT_INODE].version:
                 return entries, False
-            fresh = new_root(mtime=wall_s)
-            connection.execute(_REPLACE, _version_row(fresh))
+            root = msgspec.structs.replace(entries[ROOT_INODE], version=1)
+            connection.execute(_REPLACE, _version_row(new_root(mtime=wall_s)))
         except apsw.Error as error:
             raise DatabaseError(f"init database failed: {error}") from error
-        entries[ROOT_INODE] = msgspec.structs.replace(fresh, mtime=0)
+        entries[ROOT_INODE] = root
         return entries, True
 
     def write(self, change: Change) -> None:
@@ -182,41 +187,61 @@ class Database:
 
     def _load(self) -> dict[int, Entry]:
         """All rows as a checked tree; a missing version row gives a root of version 0 (sheet §3.6)."""
-        entries = {ROOT_INODE: new_root(version=0)}
+        loading = _Loading()
         for row in self._opened().execute(_SELECT):
-            entry = _entry(*row)
-            entries[entry.inode] = entry
-        _check_tree(entries)
-        return entries
+            loading.add(_entry(*row))
+        return loading.finished()
 
 
-def _check_tree(entries: dict[int, Entry]) -> None:
-    """Every entry has a directory above it and a name of its own there. Raises LoadError.
+class _Loading:
+    """The tree while its rows come in, by rising inode (``database.c: bdb_backend_load_index``).
 
-    Nobody checks for directories that are each other's parent, or for versions above the root's.
+    A directory may come after its content, so a missing one is owed until the end. Nobody checks for directories
+    that are each other's parent, for versions above the root's, or for a file in the place of an owed directory.
     """
-    names: dict[tuple[int, str], Entry] = {}
-    for inode, entry in entries.items():
-        if inode == ROOT_INODE:
-            continue
-        parent = entries.get(entry.parent)
-        if parent is None:
-            raise LoadError(f"missing directory inode (inode = {entry.parent:016X})")
-        if not parent.is_directory:
-            where = f"(inode = {inode:016X}, parent = {entry.parent:016X}, name = '{entry.name}')"
+
+    def __init__(self) -> None:
+        self._entries = {ROOT_INODE: new_root(version=0)}
+        self._children: dict[int, dict[str, Entry]] = {ROOT_INODE: {}}
+
+    def add(self, entry: Entry) -> None:
+        """One more row. Raises LoadError."""
+        if entry.inode == ROOT_INODE:
+            self._entries[ROOT_INODE] = entry
+            return
+        parent = self._entries.get(entry.parent)
+        if parent is not None and not parent.is_directory:
+            where = f"(inode = {entry.inode:016X}, parent = {entry.parent:016X}, name = '{entry.name}')"
             raise LoadError(f"parent is not a directory {where}")
-        other = names.setdefault((entry.parent, entry.name), entry)
+        names = self._children.setdefault(entry.parent, {})
+        if entry.is_directory and entry.parent == entry.inode:
+            names = {}  # its own parent: it ends up in no directory at all
+        other = names.setdefault(entry.name, entry)
         if other is not entry:
             raise LoadError(
                 f"found entry with duplicate name '{entry.name}' - A:{_described(other)} vs. B:{_described(entry)}"
             )
+        self._entries[entry.inode] = entry
+
+    def finished(self) -> dict[int, Entry]:
+        """The tree by inode. Raises LoadError."""
+        missing = self._children.keys() - self._entries.keys()
+        if missing:
+            raise LoadError(f"missing directory inode (inode = {min(missing):016X})")
+        return self._entries
 
 
 def _described(entry: Entry) -> str:
     return (
         f"(inode = 0x{entry.inode:016X}, parent = 0x{entry.parent:016X}, "
-        f"v./mtime = 0x{entry.version:X}/0x{entry.mtime})"
+        f"v./mtime = 0x{entry.version:X}/0x{_signed(entry.mtime, 32)})"
     )
+
+
+def _signed(value: int, bits: int) -> int:
+    """The number that C prints from the lowest ``bits`` of ``value``."""
+    half = 1 << bits - 1
+    return (value + half) % (2 * half) - half
 
 
 def _row(entry: Entry) -> _Row:
@@ -248,14 +273,22 @@ def _version_row(root: Entry) -> _Row:
 
 
 def _entry(
-    inode: int, parent: int, version: int, writer: int, mtime: int, type_: int, raw_name: bytes, data: bytes | None
+    inode: int,
+    parent: int,
+    version: int,
+    writer: int,
+    mtime: int,
+    type_: int,
+    raw_name: bytes | None,
+    data: bytes | None,
 ) -> Entry:
     """One row as an entry, with the checks that need no other row."""
-    name = name_text(raw_name or b"")
-    if not name:
+    inode, parent, version = inode & _MASK_64, parent & _MASK_64, version & _MASK_64
+    if not raw_name:
         raise LoadError(f"inode has no name (inode = {inode:016X})")
+    name = name_text(raw_name.partition(b"\0")[0])
     if type_ & 0xFF not in (EntryType.DIRECTORY, EntryType.FILE):
-        raise LoadError(f"inode has unknown type (inode = {inode:016X}, type = {type_ & 0xFF})")
+        raise LoadError(f"inode has unknown type (inode = {inode:016X}, type = {_signed(type_, 8)})")
     kind = EntryType(type_ & 0xFF)
     if kind is EntryType.DIRECTORY and data:
         raise LoadError(f"directory inode contains data (inode = {inode:016X})")

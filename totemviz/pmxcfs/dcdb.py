@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from totemviz.corosync.effects import CpgError
 from totemviz.pmxcfs.application import LeaveGroupError, SendState, SeriousError, SyncInfo, SyncMember
 from totemviz.pmxcfs.corosync_conf import COROSYNC_CONF, HostConf, copy_to_host, propagate
-from totemviz.pmxcfs.database import Database, DatabaseError
+from totemviz.pmxcfs.database import Database, DatabaseError, LoadError
 from totemviz.pmxcfs.effects import ChangeApplied, ChangeCommitted, LockExpired
 from totemviz.pmxcfs.errors import Errno
 from totemviz.pmxcfs.guests import DuplicateVmidError
@@ -23,7 +23,7 @@ from totemviz.pmxcfs.index import (
     entry_checksum,
 )
 from totemviz.pmxcfs.locks import LockTimers, is_lock_path
-from totemviz.pmxcfs.memdb import LOCK_DIRECTORY, Memdb, Outcome
+from totemviz.pmxcfs.memdb import Memdb, Outcome, is_lockdir
 from totemviz.pmxcfs.messages import (
     DcdbType,
     FuseMessage,
@@ -192,14 +192,14 @@ class Dcdb:
     def _locked(self, unlock: UnlockMessage) -> bool:
         """Whether the lock still is in the state that the message speaks of."""
         entry = self.memdb.lookup(unlock.path)
-        if entry is None or not entry.is_directory or not unlock.path.startswith(LOCK_DIRECTORY + "/"):
+        if entry is None or not entry.is_directory or not is_lockdir(unlock.path):
             return False
         return entry_checksum(entry) == unlock.checksum
 
     def lock_expired(self, path: str) -> bool:
         """Whether a lock is older than the timeout; if not, its time is counted from now on at the latest."""
         entry = self.memdb.lookup(path)
-        if entry is None or not entry.is_directory or not path.startswith(LOCK_DIRECTORY + "/"):
+        if entry is None or not entry.is_directory or not is_lockdir(path):
             return False
         return self._expired(UnlockMessage(path, entry_checksum(entry)))
 
@@ -290,8 +290,9 @@ class Dcdb:
             # The flag stays, but this node only leaves: it comes back, may even synchronise, and stops for good at
             # the first ordinary message (quirk Q15).
             self.memdb.errors = True
-            domain = "database" if isinstance(error, DatabaseError) else "status"
-            self._process.critical(domain, str(error))
+            log_failure(self._process, error)
+            if isinstance(error, DuplicateVmidError):
+                self._process.critical("database", "memdb_recreate_vmlist failed")
             raise LeaveGroupError from error
         self.locks.rebuild(self.memdb, self._process.wall_s)
         self._process.emit(ChangeCommitted(self.memdb.version, tuple(self.memdb.entries.values())))
@@ -316,6 +317,17 @@ class Dcdb:
 
     def _notice(self, text: str) -> None:
         self._process.notice(DOMAIN, text)
+
+
+def log_failure(process: Process, error: DatabaseError | DuplicateVmidError) -> None:
+    """What is said of a tree that cannot be loaded, or was not stored."""
+    if isinstance(error, DatabaseError):
+        process.critical("database", str(error))
+    else:
+        for text in error.texts:
+            process.critical("status", text)
+    if isinstance(error, LoadError):
+        process.critical("database", "DB load failed")
 
 
 def _state(member: SyncMember) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -35,7 +36,17 @@ class Guest(msgspec.Struct, frozen=True):
 
 
 class DuplicateVmidError(ValueError):
-    """The guest list of a tree cannot be made: two configurations with one VMID, or a file in a folder's place."""
+    """The guest list of a tree cannot be made: two configurations with one VMID, or a file in a folder's place.
+
+    The text is pmxcfs' log line; ``more`` are further reasons of the same kind.
+    """
+
+    more: Sequence[DuplicateVmidError] = ()
+
+    @property
+    def texts(self) -> list[str]:
+        """The log lines of all reasons."""
+        return [str(error) for error in (self, *self.more)]
 
 
 def is_openvz_script(name: str) -> bool:
@@ -88,8 +99,9 @@ class GuestList:
                 duplicates.append(guest.vmid)
             else:
                 self.register(guest)
-        if duplicates:
-            raise DuplicateVmidError(f"detected duplicate VMID {duplicates[0]}")
         misplaced = [path for path in paths if _GUEST_FOLDER.fullmatch(path)]
-        if misplaced:
-            raise DuplicateVmidError("vmlist_add_dir: assertion 'subdir->type == DT_DIR' failed")
+        errors = [DuplicateVmidError(f"detected duplicate VMID {vmid}") for vmid in duplicates]
+        errors += [DuplicateVmidError("vmlist_add_dir: assertion 'subdir->type == DT_DIR' failed") for _ in misplaced]
+        if errors:
+            errors[0].more = errors[1:]
+            raise errors[0]

@@ -31,7 +31,7 @@ class LockTimers:
     def register(self, memdb: Memdb, path: str, now_s: int) -> None:
         """A lock was taken or renewed: its time starts now."""
         entry = memdb.lookup(path)
-        if entry is not None and is_lock_path(path):
+        if entry is not None and entry.is_directory and is_lock_path(path):
             self._timers[path] = LockTimer(now_s, entry_checksum(entry))
 
     def forget(self, path: str) -> None:

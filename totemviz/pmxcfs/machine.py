@@ -20,9 +20,9 @@ import msgspec
 from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgError
 from totemviz.pmxcfs.connection import Connection
 from totemviz.pmxcfs.corosync_conf import COROSYNC_CONF, HostConf, copy_to_host, named_cluster
-from totemviz.pmxcfs.database import Database, DatabaseError, LoadError
+from totemviz.pmxcfs.database import Database, DatabaseError
 from totemviz.pmxcfs.dcdb import DOMAIN as DCDB_DOMAIN
-from totemviz.pmxcfs.dcdb import Dcdb
+from totemviz.pmxcfs.dcdb import Dcdb, log_failure
 from totemviz.pmxcfs.dfsm import Call, Dfsm
 from totemviz.pmxcfs.effects import (
     CorosyncReload,
@@ -37,7 +37,7 @@ from totemviz.pmxcfs.errors import Errno
 from totemviz.pmxcfs.guests import DuplicateVmidError
 from totemviz.pmxcfs.index import entry_checksum
 from totemviz.pmxcfs.ipc import IpcServer
-from totemviz.pmxcfs.memdb import LOCK_DIRECTORY, Memdb
+from totemviz.pmxcfs.memdb import Memdb, is_lockdir
 from totemviz.pmxcfs.messages import (
     DCDB_GROUP,
     DCDB_PROTOCOL_VERSION,
@@ -147,9 +147,7 @@ class Pmxcfs:
             memdb = Memdb(entries, process.quirks)
         except (DatabaseError, DuplicateVmidError) as error:
             self._emit_io()
-            process.critical("database" if isinstance(error, DatabaseError) else STATUS_DOMAIN, str(error))
-            if isinstance(error, LoadError):
-                process.critical("database", "DB load failed")
+            log_failure(process, error)
             process.critical("main", f"memdb_open failed - unable to open database '{DATABASE_PATH}'")
             process.notice("main", "exit proxmox configuration filesystem (-1)")
             process.emit(PmxcfsExited())
@@ -492,7 +490,7 @@ class Pmxcfs:
     def _request_unlock(self, path: str) -> None:
         """Setting a lock's time to 0 means: I wait for it, is it still held? (sheet §2.8)"""
         entry = self.memdb.lookup(path)
-        if path.startswith(LOCK_DIRECTORY + "/") and entry is not None and entry.is_directory:
+        if is_lockdir(path) and entry is not None and entry.is_directory:
             self._post_dcdb(DcdbType.UNLOCK_REQUEST, encode_unlock(UnlockMessage(path, entry_checksum(entry))))
 
     def resolved(self, path: str) -> str:

@@ -61,7 +61,13 @@ def _refused(refusal: _Refused) -> Outcome:
 def split_path(path: str) -> tuple[str, str]:
     """Directory and last name of a path, trailing slashes ignored: ``dir/f`` is ``("dir", "f")`` (sheet §2.2)."""
     directory, _, name = path.rstrip("/").rpartition("/")
-    return directory, name
+    return directory.rstrip("/"), name
+
+
+def is_lockdir(path: str) -> bool:
+    """Whether ``path`` lies below the lock directory, at any depth (``cfs-utils.c: path_is_lockdir``)."""
+    prefix, _, rest = path.lstrip("/").partition(LOCK_DIRECTORY + "/")
+    return not prefix and rest != ""
 
 
 class Memdb:
@@ -222,7 +228,7 @@ class Memdb:
             entry = self._existing(path)
             if not entry.is_directory and not _is_migration(old_guest, new_guest):
                 self._check_vmid(new_guest)
-            if entry.is_directory and path.startswith(LOCK_DIRECTORY + "/"):
+            if entry.is_directory and is_lockdir(path):
                 raise _Refused(Errno.EACCES)
             parent, name, replaced = self._rename_target(to)
             if parent.inode == entry.inode:
@@ -271,7 +277,7 @@ class Memdb:
         self.entries = entries
         self._children = {inode: {} for inode, entry in entries.items() if entry.is_directory}
         for inode, entry in entries.items():
-            if inode != ROOT_INODE:
+            if inode != ROOT_INODE and entry.parent in self._children:  # else lost, as database.c loads it
                 self._children[entry.parent][entry.name] = inode
         nodes = self.lookup("nodes")
         if nodes is not None and nodes.is_directory:

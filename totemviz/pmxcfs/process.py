@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from totemviz.pmxcfs.ascii import to_ascii
 from totemviz.pmxcfs.effects import Output
 from totemviz.totem.effects import Level, Log
 
@@ -96,11 +97,11 @@ class Process:
 
     def notice(self, domain: str, text: str) -> None:
         """Log an ordinary event."""
-        self.out.append(Log(Level.NOTICE, domain, text))
+        self.out.append(Log(Level.NOTICE, domain, to_ascii(text, quote=False)))
 
     def critical(self, domain: str, text: str) -> None:
         """Log trouble."""
-        self.out.append(Log(Level.CRITICAL, domain, text))
+        self.out.append(Log(Level.CRITICAL, domain, to_ascii(text, quote=False)))
 
     def take(self) -> list[Output]:
         """Everything emitted since the last call."""

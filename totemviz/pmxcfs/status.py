@@ -15,6 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 from totemviz.pmxcfs.application import LeaveGroupError, SendState, SyncInfo
+from totemviz.pmxcfs.ascii import to_ascii
 from totemviz.pmxcfs.clusterlog import (
     ClusterLog,
     LogEntry,
@@ -22,7 +23,6 @@ from totemviz.pmxcfs.clusterlog import (
     check_ring,
     decode_entry,
     encode_entry,
-    to_ascii,
 )
 from totemviz.pmxcfs.errors import Errno
 from totemviz.pmxcfs.messages import MalformedMessageError, NormalMessage, StatusType
@@ -139,7 +139,9 @@ class Status:
     def _log_own(self, ident: str, tag: str, pid: int, priority: int, message: str) -> bytes:
         self._log_uid += 1
         process = self._process
-        entry = LogEntry(process.node_name, ident, tag, pid, process.wall_s, priority, self._log_uid, to_ascii(message))
+        entry = LogEntry(
+            process.node_name, ident, tag, pid, process.wall_s, priority, self._log_uid, to_ascii(message, quote=True)
+        )
         self._insert(encode_entry(entry))
         return encode_entry(entry)
 

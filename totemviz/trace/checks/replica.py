@@ -195,32 +195,51 @@ class AnswersAreApplied(_PerLife):
 
 
 class CountsRise(_PerLife):
-    """Pmxcfs 17. A node that comes back to the group may come back to another tree."""
+    """Pmxcfs 17. A node that comes back to the group may come back to another tree.
+
+    Messages that are multicast again when the group grows come behind younger ones that are still under way. If the
+    group shrinks to one member before they are delivered, nothing sorts them any more.
+    """
 
     number = 117
     name = "counts rise"
-    sentence = "Of each sender, the messages a node applies have rising numbers."
+    sentence = "Of each sender, the messages a node applies have rising numbers, but for those that were sent again."
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
         self._counts: dict[int, dict[tuple[int, int], int]] = {}
+        self._sent: dict[int, int] = {}
+        self._sent_again: dict[int, int] = {}
+        self._late: dict[int, set[MessageId]] = {}
 
     def more(self) -> Mapping[type, Handler]:  # noqa: D102
-        return {DfsmModeChanged: self._mode, ChangeApplied: self._applied}
+        return {DfsmModeChanged: self._mode, ChangeQueued: self._queued, Log: self._log, ChangeApplied: self._applied}
 
     def forget(self, node: int) -> None:  # noqa: D102
         self._counts.pop(node, None)
+        self._late.pop(node, None)
 
     def _mode(self, event: Event, body: DfsmModeChanged) -> None:
         if (body.machine, body.mode) == (DCDB, "START"):
             self.forget(event.node)
 
+    def _queued(self, event: Event, body: ChangeQueued) -> None:
+        self._sent[event.node] = body.count
+
+    def _log(self, event: Event, body: Log) -> None:
+        if body.subsystem == DCDB and body.text.startswith("queue not emtpy - resening"):
+            self._sent_again[event.node] = self._sent.get(event.node, 0)
+
     def _applied(self, event: Event, body: ChangeApplied) -> None:
         counts = self._counts.setdefault(event.node, {})
         before = counts.get((body.nodeid, body.pid), 0)
-        counts[body.nodeid, body.pid] = body.count
-        if body.count <= before:
+        if body.count > before:
+            counts[body.nodeid, body.pid] = body.count
+            return
+        message, late = (body.nodeid, body.pid, body.count), self._late.setdefault(event.node, set())
+        if body.count == before or body.count > self._sent_again.get(body.nodeid, 0) or message in late:
             self.fail(event, f"message {body.count} of {body.nodeid}/{body.pid} is applied after its message {before}")
+        late.add(message)
 
 
 class AppliedWhenSynced(_PerLife):

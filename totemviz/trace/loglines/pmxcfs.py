@@ -264,6 +264,11 @@ LINES: tuple[tuple[str, str, str], ...] = (
     ("error mode - ignoring message", _DELIVER, "This node takes no part any more."),
     ("unable to compute data checksum", _DELIVER, "The hourly comparison could not be made."),
     ("dfsm_node_info_lookup failed", "dfsm.c: dfsm_queue_add_message", "A change of a process that is not a member."),
+    (
+        "memdb_recreate_vmlist failed",
+        "database.c: bdb_backend_commit_update",
+        "Two guests have one VMID: start over.",
+    ),
     ("vmlist_add_dir: assertion '{}' failed", "memdb.c: vmlist_add_dir", "Something odd lies where guests should be."),
     ("received mailformed memdb index (len != idx->bytes)", _STATES, "A state that is no index: start over."),
     ("received short memdb index (len < sizeof(memdb_index_t))", _STATES, "A state that is no index: start over."),
