@@ -40,7 +40,7 @@ from totemviz.tui.settings import Settings, load_settings
 from totemviz.tui.spacetime import SpaceTime
 from totemviz.tui.stages import StagesPanel
 from totemviz.tui.strip import RingStrip
-from totemviz.tui.tabs import ELSEWHERE_WHEN_WIDE, FIRST, TabBar, Tabs
+from totemviz.tui.tabs import BROAD_CLASS, ELSEWHERE_WHEN_WIDE, FIRST, TabBar, Tabs
 from totemviz.tui.writes import WritesPanel
 
 
@@ -180,6 +180,7 @@ class Cockpit(Branching):
     def action_tab(self, page: str) -> None:
         """Open a page of the tabs; in the widest layout some have their own place."""
         if self._is_wide and page in ELSEWHERE_WHEN_WIDE:
+            self.screen.remove_class(BROAD_CLASS)
             self.screen.query_one("#side" if page == FIRST else "#pinned").focus()
         else:
             self.screen.query_one(Tabs).open(page).focus()

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from totemviz.sim.interventions import Cut, DiskFault, StallDisk, Write
-from totemviz.sim.scenario import ClusterSpec, HaSpec, Scenario, cluster_conf
+from totemviz.sim.interventions import Cut, StallDisk, Write
+from totemviz.sim.scenario import ClusterSpec, Scenario, cluster_conf
 from totemviz.sim.session import Session, Simulation
 from totemviz.sim.threads import HostModel
-from totemviz.sim.units import MS, SECOND, Duration
+from totemviz.sim.units import SECOND, Duration
 from totemviz.sim.world import node_infos
 from totemviz.trace.conditions import compile_condition
 from totemviz.tui.app import Cockpit
@@ -35,28 +35,19 @@ def stalled_disk() -> Simulation:
     return session
 
 
+def declared_dead() -> Simulation:
+    """The same disk, until the others have a ring without C."""
+    session = stalled_disk()
+    session.run_until(compile_condition("membership_installed", ()), 30 * SECOND)
+    return session
+
+
 def partition() -> Simulation:
     """D and E are cut off: two rings, one with quorum."""
     session = started(Scenario(title="five nodes", seed=7, cluster=ClusterSpec(nodes=5), host_model=HostModel.MEASURED))
     session.intervene(Cut(nodes=(4, 5)))
     stop = compile_condition("node(5).votes == 2 and every(mode == SYNCED)", node_infos(session.world.conf))
     session.run_until(stop, 30 * SECOND)
-    return session
-
-
-def fenced() -> Simulation:
-    """C's disk hangs, its watchdog is not fed any more, and the node is reset while the ring is healthy."""
-    scenario = Scenario(
-        title="a disk that hangs, and the watchdog of C",
-        seed=7,
-        host_model=HostModel.MEASURED,
-        ha=HaSpec(nodes=(1, 2, 3), boot=Duration(0)),
-    )
-    session = started(scenario)
-    session.intervene(Write(node=1, path="files-{n}", content="memory: 2048\n", count=280, every=Duration(50 * MS)))
-    session.advance(2 * SECOND)
-    session.intervene(DiskFault(node=3, fault="stuck"))
-    session.run_until(compile_condition("node_fenced", ()), 120 * SECOND)
     return session
 
 
@@ -71,7 +62,7 @@ class Picture(NamedTuple):
 PICTURES = {
     "cockpit.svg": Picture(stalled_disk),
     "partition.svg": Picture(partition, size=(120, 36)),
-    "why.svg": Picture(fenced, ("y", "f"), (120, 18)),
+    "why.svg": Picture(declared_dead, ("y", "f"), (120, 20)),
 }
 
 

@@ -32,6 +32,9 @@ PAGES: dict[str, type[Panel]] = {
 }
 FIRST = "space-time"
 PINNED = "code"
+BROAD, BROAD_CLASS = ("why",), "-broad"
+"""Pages that take the room of the pinned one beside them; the class of a screen where one does."""
+
 ELSEWHERE_WHEN_WIDE = (FIRST, PINNED)
 
 
@@ -104,5 +107,6 @@ class Tabs(Vertical):
         bar = self.query_one(TabBar)
         bar.page = page
         bar.redraw()
+        self.screen.set_class(page in BROAD, BROAD_CLASS)
         self.query_one(ContentSwitcher).current = f"page-{page}"
         return self.query_one(f"#page-{page}")

@@ -1,4 +1,4 @@
-"""A panel of lines that may be longer than its window: up and down scroll."""
+"""A panel of lines that may be longer than its window: up and down scroll, the first ``pinned`` of them stay."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ class TextPanel(Panel, can_focus=True):
         Binding("pagedown", "scroll_lines(10)", "page down", show=False),
     ]
 
+    tells_above = False
+    """Whether a line says how many are above: where there may be some before anybody has scrolled."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self.pinned = 0
         self.top = 0
         self._position = -2
 
@@ -37,16 +41,21 @@ class TextPanel(Panel, can_focus=True):
 
     def draw(self, moment: Moment, width: int, height: int) -> Drawing:  # noqa: D102
         lines, hits = self.content(moment, width)
+        head, lines = lines[: self.pinned], lines[self.pinned :]
+        height -= len(head)
         if moment.position != self._position:
             self._position = moment.position
             self.top = self.first_row(moment, lines, height)
         self.top = max(0, min(self.top, len(lines) - height))
         visible = lines[self.top : self.top + height]
+        if self.tells_above and self.top > 0 and len(visible) > 2:
+            visible[0] = [(f" … {self.top + 1} more lines above: click here and press ↑", DIM)]
         below = len(lines) - self.top - len(visible)
         if below > 0:
             visible[-1] = [(f" … {below + 1} more lines: click here and press ↓", DIM)]
         moved = (Hit(hit.x, hit.y - self.top, hit.width, hit.kind, hit.value) for hit in hits)
-        return Drawing(visible, tuple(hit for hit in moved if 0 <= hit.y < height))
+        shown = tuple(hit for hit in moved if len(head) <= hit.y < len(head) + height)
+        return Drawing([*head, *visible], shown)
 
     def action_scroll_lines(self, lines: int) -> None:
         """Move the window."""
