@@ -15,6 +15,7 @@ from totemviz.totem.effects import TokenReleased
 from totemviz.trace import events as ev
 from totemviz.trace.cursor import Step
 from totemviz.trace.why import is_chance
+from totemviz.tui import travel
 from totemviz.tui.ask import Ask, Menu, Table
 from totemviz.tui.faults import FAULTS, FaultMenu
 from totemviz.tui.linkdialog import LinkDialog
@@ -402,3 +403,44 @@ async def test_a_storm_is_told_and_stops_the_run(monkeypatch):
         assert not app.player.playing
         assert app.notice.startswith("Held: 50 events within one millisecond, at 0.1")
         assert "50 events within one millisecond" in words(app, "#headline")
+
+
+@pytest.fixture
+def slow_boot(monkeypatch):
+    """A cockpit whose cluster comes up a millisecond a frame."""
+    monkeypatch.setattr(travel, "BOOT_BUDGET_S", 0.0)
+    app = Simulation_cockpit()
+    app.booting = app.session.warming()
+    return app
+
+
+async def test_the_cluster_comes_up_on_screen_as_it_does_without_one(slow_boot, monkeypatch):
+    app, ready = slow_boot, warm().session
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        assert travel.BOOTING in words(app, "#headline")
+        assert app.session.cursor_time_ns < ready.cursor_time_ns
+        monkeypatch.setattr(travel, "BOOT_BUDGET_S", 10.0)
+        for _ in range(100):
+            if app.booting is None:
+                break
+            await pilot.pause(0.02)
+        assert app.booting is None
+        assert travel.BOOTING not in words(app, "#headline")
+        assert app.session.timeline.digest() == ready.timeline.digest()
+        assert (app.session.cursor.position, app.session.cursor_time_ns) == (
+            ready.cursor.position,
+            ready.cursor_time_ns,
+        )
+
+
+@pytest.mark.parametrize("key", ["full_stop", "space", "k"])
+async def test_what_is_done_ends_the_boot(slow_boot, key):
+    app = slow_boot
+    async with app.run_test(size=SIZE) as pilot:
+        await press(pilot, *(("x", "k") if key == "k" else (key,)))
+        assert app.booting is None
+        await press(pilot, "comma")
+        here = app.session.cursor.position
+        await pilot.pause(0.05)
+        assert app.session.cursor.position == here

@@ -105,7 +105,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             from totemviz.sim.sharing import restore
             from totemviz.tui import run_cockpit
 
-            run_cockpit(restore(scenario, cluster, scenario_file or "session"))
+            run_cockpit(restore(scenario, cluster, scenario_file or "session", warm_up=False))
             return
         scenario = _shown_run(scenario)
         _check_filters(kinds, nodes, cluster, why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
 from totemviz.corosync import layouts, wire
@@ -12,12 +13,15 @@ from totemviz.totem.effects import RingId
 
 Message = TypeVar("Message")
 Decoder: TypeAlias = Callable[[bytes, bool], Message]
+RECENT = 64
+"""Messages that all members are about to deliver: a run keeps what it delivers, so they should share one payload."""
 
 
 class _MisfitError(Exception):
     """The sizes inside a body contradict each other or its length."""
 
 
+@lru_cache(maxsize=RECENT)
 def decode(body: bytes, little: bool = True) -> ServiceMessage:
     """A message of group ``a`` without its group address; ``little`` is the originator's byte order."""
     return _decode(body, little, SERVICE_DECODERS)

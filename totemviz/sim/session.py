@@ -6,6 +6,8 @@ be intervened in.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from totemviz.corosync.conf import CorosyncConf
@@ -15,7 +17,7 @@ from totemviz.sim.interventions import AnyIntervention, DeliverLost
 from totemviz.sim.possible import check_intervention, programs_of
 from totemviz.sim.scenario import Scenario
 from totemviz.sim.threads import HostModel
-from totemviz.sim.units import SECOND
+from totemviz.sim.units import MS, SECOND
 from totemviz.sim.world import World
 from totemviz.totem.effects import TokenReceived
 from totemviz.trace.conditions import Condition
@@ -31,6 +33,9 @@ LOOK_AHEAD_NS = 120 * SECOND
 
 WARM_NS = 2 * SECOND
 """By then three nodes have booted and pmxcfs is in sync on all of them."""
+
+WARM_SLICE_NS = MS
+"""So much of a boot takes a few milliseconds to run, also with sixteen nodes."""
 
 ROUND_NS = SECOND
 """An idle ring of five nodes turns once in this time: so long before an intervention a token visit is looked for."""
@@ -164,15 +169,27 @@ class Simulation(Session):
 
         The world goes no further than that visit: else the first thing done would change a past.
         """
+        for _ in self.warming():
+            pass
+
+    def warming(self) -> Iterator[int]:
+        """``warm_up`` in slices; the cursor follows. Gives the virtual time reached; may be left at any of them."""
         given_ns = [int(action.at) for action in self.scenario.interventions if action.after_event < 0]
         limit_ns = min(given_ns, default=WARM_NS + LOOK_AHEAD_NS) - 1
-        self.world.run_until(min(WARM_NS, limit_ns - ROUND_NS))
+        warm_ns = min(WARM_NS, limit_ns - ROUND_NS)
+        while self.world.now_ns < warm_ns and not self.world.run_until(min(warm_ns, self.world.now_ns + WARM_SLICE_NS)):
+            self._come_to_end()
+            yield self.world.now_ns
         visited = self._step_to_visit(limit_ns)
         if visited is None:
             self.world.run_until(limit_ns)
-        self.cursor.move_to(len(self.timeline) - 1 if visited is None else visited)
-        self._clock = (self.cursor.position, self.world.now_ns)
+        self._come_to_end(visited)
         self._is_storm()
+
+    def _come_to_end(self, position: int | None = None) -> None:
+        """Put the cursor where the world is, or on an event of its present moment."""
+        self.cursor.move_to(len(self.timeline) - 1 if position is None else position)
+        self._clock = (self.cursor.position, self.world.now_ns)
 
     def _step_to_visit(self, limit_ns: int) -> int | None:
         """Let the world run until a node receives the token; None if none does up to ``limit_ns``."""

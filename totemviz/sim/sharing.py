@@ -66,8 +66,8 @@ def saved_session(session: Simulation) -> Scenario:
     return msgspec.structs.replace(scenario, session=kept)
 
 
-def restore(scenario: Scenario, conf: CorosyncConf, source: str = "session") -> Simulation:
-    """A session as it was saved; a new one for a scenario without a saved session.
+def restore(scenario: Scenario, conf: CorosyncConf, source: str = "session", *, warm_up: bool = True) -> Simulation:
+    """A session as it was saved; a new one for a scenario without a saved session, warmed up if that is wanted.
 
     Raises ScenarioError if what was saved does not fit together.
     """
@@ -75,7 +75,8 @@ def restore(scenario: Scenario, conf: CorosyncConf, source: str = "session") -> 
     plain = msgspec.structs.replace(scenario, session=None)
     session = Simulation(plain, conf)
     if kept is None or not kept.branches:
-        session.warm_up()
+        if warm_up:
+            session.warm_up()
         return session
     by_name = {"main": session.family.current}
     for saved in kept.branches:

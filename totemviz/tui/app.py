@@ -90,6 +90,9 @@ class Cockpit(Branching):
         self._base = self.screen
         self._panels = list(self.screen.query(Panel))
         self.screen.set_class(self.lesson is not None, "-lesson")
+        if self.booting is not None:
+            self.boot()
+            return
         self._now_ns = time_of(self.session)
         self.notice = self._held()
         self.refresh_panels()
@@ -265,12 +268,16 @@ def framed(panel: Panel) -> Panel:
 def run_cockpit(session: Session, lesson: Widget | None = None) -> None:
     """Open the cockpit on a session and stay until the user leaves; a simulation is kept for ``--resume``.
 
+    A simulation that has not begun comes up on screen.
+
     Raises SettingsError; OSError if the session cannot be kept.
     """
     if session.cursor.position < 0 and not session.can_intervene:
         session.cursor.move_to(0)
     app = Cockpit(session, lesson, load_settings())
     free_play = isinstance(session, Simulation) and lesson is None
+    if isinstance(session, Simulation) and not session.world.now_ns:
+        app.booting = session.warming()
     if free_play:
         app.call_later(app.offer_tour)
     app.run()

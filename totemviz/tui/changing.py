@@ -44,6 +44,7 @@ class Changing(Travel):
         if intervention is None:
             self.refresh_panels()
             return
+        self.stop_booting()
         before = self._branch
 
         def done(outcome: Outcome) -> None:

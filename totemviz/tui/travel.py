@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 
 from textual.timer import Timer
 
@@ -38,6 +39,8 @@ EVENTS_AT_A_TIME = 2_000_000
 
 INVARIANTS = "invariants"
 NEW = "new"
+BOOTING = "The cluster comes up …"
+BOOT_BUDGET_S, BOOT_PAUSE_S = 0.12, 0.005
 
 
 class Travel(Manners):
@@ -51,6 +54,7 @@ class Travel(Manners):
         self.player = Player(time.monotonic, settings.speed)
         self._frames: Timer | None = None
         self._events_before = 0
+        self.booting: Iterator[int] | None = None
         self._now_ns = 0
         self._quiet = True
 
@@ -75,6 +79,25 @@ class Travel(Manners):
         """Why a stop holds the run, empty if none does."""
         halt = self.session.halt
         return f"Held: {halt.why}." if halt is not None else ""
+
+    # ------------------------------------------------------------------------------------------------------ booting
+
+    def boot(self) -> None:
+        """Let the cluster come up, a slice at a time, while the screen is already there; whatever is done ends that."""
+        if self.booting is None:
+            return
+        until_s = time.monotonic() + BOOT_BUDGET_S
+        for _ in self.booting:
+            if time.monotonic() >= until_s:
+                self._arrived(quiet=True, notice=BOOTING)
+                self.set_timer(BOOT_PAUSE_S, self.boot)
+                return
+        self.booting = None
+        self._arrived(quiet=True, notice=self._held())
+
+    def stop_booting(self) -> None:
+        """The cluster is as far as it is."""
+        self.booting = None
 
     # -------------------------------------------------------------------------------------------------------- steps
 
@@ -189,6 +212,7 @@ class Travel(Manners):
         self._play(backward=True)
 
     def _play(self, *, backward: bool) -> None:
+        self.stop_booting()
         if self.player.playing:
             same = self.player.backward == backward
             self.pause()
@@ -207,6 +231,7 @@ class Travel(Manners):
 
     def pause(self) -> None:
         """Stop the frames; nothing runs any more."""
+        self.stop_booting()
         self.player.stop()
         if self._frames is not None:
             self._frames.stop()
