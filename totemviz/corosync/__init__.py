@@ -4,7 +4,7 @@ The ring below this room gives three things, in one order on all members: packet
 moments at which a token has left. Everything here is made of those three.
 
     clients      their library (libcpg), their rings (ipc), the daemon's side of both (ipc_server)
-    services     cmap (0) · cpg (2) · quorum (3) · votequorum (5)   cmap, cpg, quorum, votequorum (votes, qdevice)
+    services     cmap (0) · cfg (1) · cpg (2) · quorum (3) · votequorum (5)        of these names; votes, qdevice
     sync         after a new ring: service build, then per service process, barrier, activate            sync
     messages     group address + service message, corosync's bytes                wire, layouts, decoders
     ring         totemviz.totem
@@ -25,8 +25,9 @@ Rules of the room:
 * Log lines are corosync's, word for word, debug lines included; ``lines`` holds those that depend on nothing.
 
 To read it: ``daemon.Daemon._walk`` and ``_configuration_change``, then ``sync``, then one service (``cpg``).
-``conf`` stands apart: it turns the text of a corosync.conf into checked values (``grammar`` is its grammar, ``keys``
-its table of keys, ``options`` reads the quorum section), and ``report`` explains such a file to its admin
+``cfg`` has corosync.conf read again while all runs. ``conf`` stands apart: it turns the text of a corosync.conf into
+checked values (``grammar`` is its grammar, ``keys`` its table of keys, ``options`` reads the quorum section), and
+``report`` explains such a file to its admin
 (``arithmetic`` of votes, ``advice``). Flaws of the real services that a user can meet are switches in ``quirks``.
 
 Not simulated: the connections of quorum and cmap clients (they are told without a ring in between), CPG's calls that

@@ -25,6 +25,10 @@ class Cmap:
         self._has_company = False
         self._first_sync = True
 
+    def set_config_version(self, version: int) -> None:
+        """Another file is in force (``cmap.c: cmap_config_version_track_cb``); others hear of it at the next sync."""
+        self._config_version = version
+
     def sync_init(self, transitional: tuple[int, ...], members: tuple[int, ...], ring_id: RingId) -> None:
         """Forget what other nodes said in earlier rings."""
         self._has_company = bool(transitional)

@@ -75,6 +75,15 @@ class CorosyncConf(msgspec.Struct, frozen=True, kw_only=True):
         votes = sum(node.votes for node in self.nodes)
         return votes if options.device_votes_given else votes + (options.device or 0)
 
+    def interfaces(self) -> dict[int, str]:
+        """Every node's addresses as corosync prints them, by node id: ``r(0) ip(192.0.2.1) `` for each link."""
+        return {
+            node.nodeid: "".join(
+                f"r({link}) ip({address}) " for link, address in zip(self.links, node.addresses, strict=True)
+            )
+            for node in self.nodes
+        }
+
     def node(self, nodeid: int) -> NodeConf:
         """The nodelist entry of a node id. Raises KeyError if there is none."""
         for node in self.nodes:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from totemviz.corosync import lines, wire
+from totemviz.corosync.cfg import Cfg
 from totemviz.corosync.cmap import Cmap
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.corosync.cpg import Cpg
@@ -41,7 +42,7 @@ from totemviz.corosync.ipc import (
 from totemviz.corosync.ipc_server import IpcServer
 from totemviz.corosync.quorum import Quorum
 from totemviz.corosync.ring_machine import PacketReassembler, RingMachine
-from totemviz.corosync.service import SyncService
+from totemviz.corosync.service import Service, SyncService
 from totemviz.corosync.sync import Sync
 from totemviz.corosync.votequorum import Votequorum, VotequorumTimer
 from totemviz.totem import effects as totem
@@ -78,7 +79,8 @@ class Daemon:
 
     ``conf`` is the node's corosync.conf, ``ring`` and ``reassembler`` its machines of ``totemviz.totem``. Raises
     KeyError if ``nodeid`` is not in the nodelist. ``wall_ms`` gives what the host's clock shows at a time of the run;
-    only a log line shows it. ``tracked_votes`` is what the file of expected_votes_tracking holds.
+    only a log line shows it. ``tracked_votes`` is what the file of expected_votes_tracking holds. ``read_conf`` reads
+    and checks the host's file for a reload; without it nothing changes then.
     """
 
     def __init__(
@@ -89,9 +91,9 @@ class Daemon:
         reassembler: PacketReassembler,
         wall_ms: Callable[[int], int] = lambda now_ns: now_ns // MS,
         tracked_votes: int = 0,
+        read_conf: Callable[[], CorosyncConf] | None = None,
     ) -> None:
         self.nodeid = nodeid
-        self.conf = conf
         self.ring = ring
         self.sync_in_process = True
         self.connections_allowed = False
@@ -105,12 +107,6 @@ class Daemon:
         self._leaving = False
         self._wall_ms = wall_ms
         self._scheduled_ns = 0
-        self._interfaces = {
-            node.nodeid: "".join(
-                f"r({link}) ip({address}) " for link, address in zip(conf.links, node.addresses, strict=True)
-            )
-            for node in conf.nodes
-        }
         self.cmap = Cmap(self, conf.config_version)
         self.cpg = Cpg(self, conf.quirks)
         self.quorum = Quorum(self)
@@ -118,9 +114,10 @@ class Daemon:
         self.votequorum = Votequorum(
             self, self.quorum, votes, conf.expected_votes, conf.quorum, conf.quirks, tracked_votes
         )
+        self.cfg = Cfg(self, conf, read_conf or (lambda: conf), (ring, self.cmap, self.votequorum))
         services: tuple[SyncService, ...] = (self.cmap, self.cpg, self.quorum, self.votequorum)
         self.sync = Sync(self, services, self._sync_completed, conf.quirks)
-        self._services: Mapping[int, SyncService] = {service.service_id: service for service in services}
+        self._services: Mapping[int, Service] = {service.service_id: service for service in (self.cfg, *services)}
         self.ipc = IpcServer(self, ring, conf.totem.net_mtu)
         self._own_timers: Mapping[str, Callable[[], None]] = {
             SCHEDULER_WATCH: self._watch_scheduler,
@@ -133,6 +130,11 @@ class Daemon:
             ConfigurationChange: self._configuration_change,
             StoreRingId: self._store_ring_id,
         }
+
+    @property
+    def conf(self) -> CorosyncConf:
+        """The configuration in force."""
+        return self.cfg.conf
 
     # ------------------------------------------------------------------------------------------------ from outside
 
@@ -202,6 +204,20 @@ class Daemon:
         if self.exited or not self._loaded:
             return CpgError.LIBRARY, []
         return request(self.votequorum), self._finish()
+
+    def reload_config(self, now_ns: int) -> tuple[CpgError, list[DaemonOutput]]:
+        """``corosync-cfgtool -R`` on this node: all daemons read their files again. OK means that it was asked."""
+        error = self._admission(now_ns)
+        if error is CpgError.OK:
+            self.cfg.request_reload()
+        return error, self._finish()
+
+    def set_key(self, now_ns: int, conf: CorosyncConf) -> list[DaemonOutput]:
+        """A client sets a key of the totem section in the map (``corosync-cmapctl -s``): ``conf`` with that key."""
+        self._now_ns = now_ns
+        if not self.exited and self._loaded:
+            self.cfg.set_key(conf)
+        return self._finish()
 
     # --------------------------------------------------------------------------------------------- clients' requests
 
@@ -352,7 +368,7 @@ class Daemon:
 
     def interfaces(self, nodeid: int) -> str:
         """Addresses of a node as corosync prints them; empty for a node that is not in the nodelist."""
-        return self._interfaces.get(nodeid, "")
+        return self.cfg.interfaces.get(nodeid, "")
 
     def exit(self, reason: str) -> None:
         """Shut down when the current step is over."""

@@ -181,8 +181,15 @@ def _cmap(body: bytes, little: bool) -> wire.CmapMcast:
     return wire.CmapMcast(reason, tuple(items), (reserved[0], reserved[1]), padding, little)
 
 
+def _reload_config(body: bytes, little: bool) -> wire.ReloadConfig:
+    _exactly(body, layouts.RELOAD.size)
+    padding, (_, _, nodeid, connection) = layouts.RELOAD.unpack(body, little)
+    return wire.ReloadConfig(nodeid, connection, padding, little)
+
+
 SERVICE_DECODERS: Mapping[int, Decoder[ServiceMessage]] = {
     service_id(wire.CMAP, 0): _cmap,
+    service_id(wire.CFG, 3): _reload_config,
     service_id(wire.CPG, 0): _proc_join,
     service_id(wire.CPG, 1): _proc_leave,
     service_id(wire.CPG, 2): _join_list,

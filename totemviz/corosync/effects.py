@@ -145,6 +145,17 @@ class SyncCompleted(msgspec.Struct, frozen=True, tag="sync_completed"):
     ring_id: RingId
 
 
+class ConfigReloaded(msgspec.Struct, frozen=True, tag="config_reloaded"):
+    """The daemon has read its corosync.conf again, as a client of ``asked_by`` wanted (``corosync-cfgtool -R``).
+
+    ``config_version`` is that of the file in force from now on. ``problem``: why the new one was refused, in one line.
+    """
+
+    asked_by: int
+    config_version: int
+    problem: str = ""
+
+
 class DaemonExited(msgspec.Struct, frozen=True, tag="daemon_exited"):
     """The daemon is gone, by its own decision or on request (``reason``); every client loses its connection."""
 
@@ -167,6 +178,7 @@ Observation: TypeAlias = (
     | QuorumChanged
     | DeviceAsked
     | SyncCompleted
+    | ConfigReloaded
     | DaemonExited
 )
 

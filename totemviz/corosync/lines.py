@@ -40,6 +40,7 @@ STARTING = (
 USING_VOTEQUORUM = Log(Level.NOTICE, "QUORUM", "Using quorum provider corosync_votequorum")
 SYNC_COMPLETED = Log(Level.NOTICE, "MAIN", "Completed service synchronization, ready to provide service.")
 SHUT_DOWN_BY_SIGNAL = Log(Level.NOTICE, "MAIN", "Node was shut down by a signal")
+ONLY_AT_START = ("send threads", "HeartBeat", "total heartbeat", "heartbeat_timeout =", "heartbeat timeout")
 EXITING = Log(Level.NOTICE, "MAIN", "Corosync Cluster Engine exiting normally")
 
 WATCHDOG = (
@@ -64,6 +65,35 @@ def service_loaded(name: str) -> Iterator[Log]:
     yield Log(Level.DEBUG, "MAIN", f"Initializing IPC on {name} [{number}]")
     yield Log(Level.DEBUG, "MAIN", "No configured system.qb_ipc_type. Using native ipc")
     yield Log(Level.INFO, "QB", f"server name: {name}")
+
+
+def key_changed(conf: CorosyncConf) -> Iterator[Log]:
+    """A key of the totem section was set in the map: the parameters from now on."""
+    yield Log(Level.DEBUG, "TOTEM", "Totem related config key changed. Dumping actual totem config.")
+    yield from _dumped(conf.totem)
+
+
+def _dumped(totem: TotemConfig) -> Iterator[Log]:
+    """The parameters as a change at run time dumps them (``totemconfig.c: debug_dump_totem_config``)."""
+    texts = (text for text in _parameters(totem) if not text.startswith(ONLY_AT_START))
+    return (Log(Level.DEBUG, "TOTEM", text) for text in texts)
+
+
+def conf_reloaded(old: CorosyncConf, new: CorosyncConf, nodeid: int) -> Iterator[Log]:
+    """Another corosync.conf comes into force: the parameters so far, then who is new or gone, link by link.
+
+    (``totemconfig.c: totemconfig_configure_new_params, totemconfig_commit_new_params``; the parameters it dumps are
+    the old ones, for it does so before it reads the new.)
+    """
+    yield Log(Level.DEBUG, "TOTEM", "Configuration reloaded. Dumping actual totem config.")
+    yield from _dumped(old.totem)
+    for index, link in enumerate(new.links):
+        yield from _link_configured(new, nodeid, index)
+        before, after = ([node.addresses[index : index + 1] for node in conf.nodes] for conf in (old, new))
+        for gone in (address for address in before if address and address not in after):
+            yield Log(Level.DEBUG, "TOTEM", f"removing dynamic member {gone[0]} for ring {link}")
+        for added in (address for address in after if address not in before):
+            yield Log(Level.DEBUG, "TOTEM", f"adding dynamic member {added[0]} for ring {link}")
 
 
 def services_unloaded() -> Iterator[Log]:
@@ -139,14 +169,21 @@ def interface_up(conf: CorosyncConf, nodeid: int) -> Iterator[Log]:
 
 def links_configured(conf: CorosyncConf, nodeid: int) -> Iterator[Log]:
     """Every link and who is to be reached over it."""
-    for index, (link, local) in enumerate(zip(conf.links, conf.node(nodeid).addresses, strict=True)):
-        yield Log(Level.INFO, "TOTEM", f"Configuring link {link}")
-        if conf.transport is Transport.KNET:
-            text = f"Configured link number {link}: local addr: {local}, port={PORT + link}"
-            yield Log(Level.INFO, "TOTEM", text)
+    for index, link in enumerate(conf.links):
+        yield from _link_configured(conf, nodeid, index)
         # the places of the nodelist in the order of the keys in corosync's map: 0, 1, 10, 11, 2 …
         for _, node in sorted(enumerate(conf.nodes), key=lambda placed: str(placed[0])):
             address = node.addresses[index]
             yield Log(Level.DEBUG, "TOTEM", f"adding dynamic member {address} for ring {link}")
             if conf.transport is Transport.UDPU:
                 yield Log(Level.NOTICE, "TOTEM", f"adding new UDPU member {{{address}}}")
+
+
+def _link_configured(conf: CorosyncConf, nodeid: int, index: int) -> Iterator[Log]:
+    """The node's own end of a link; nothing of it if the nodelist does not name the node."""
+    link = conf.links[index]
+    yield Log(Level.INFO, "TOTEM", f"Configuring link {link}")
+    local = next((node.addresses[index] for node in conf.nodes if node.nodeid == nodeid), None)
+    if conf.transport is Transport.KNET and local is not None:
+        text = f"Configured link number {link}: local addr: {local}, port={PORT + link}"
+        yield Log(Level.INFO, "TOTEM", text)

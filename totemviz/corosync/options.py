@@ -42,13 +42,15 @@ class QuorumOptions(msgspec.Struct, frozen=True):
     """votequorum's options after all implications; None means not set.
 
     ``auto_tie_breaker_node`` is ``lowest``, ``highest`` or node ids. ``device`` is the quorum device's votes, None if
-    none is configured; ``device_votes_given`` tells whether the file names them. Times are in milliseconds.
+    none is configured; ``device_votes_given`` tells whether the file names them. ``wait_for_all_implied``: the file
+    says nothing of wait_for_all, so it follows two_node, at run time too. Times are in milliseconds.
     ``complaints`` are the log lines with which votequorum says at its start what it did not like.
     """
 
     expected_votes: int | None = None
     two_node: bool = False
     wait_for_all: bool = False
+    wait_for_all_implied: bool = False
     auto_tie_breaker: bool = False
     auto_tie_breaker_node: str = "lowest"
     last_man_standing: bool = False
@@ -93,6 +95,7 @@ class OptionsReader:
         given: Mapping[str, Entry] = {entry.key: entry for entry in device.entries} if device else {}
         return QuorumOptions(
             expected_votes=self._integer("expected_votes", 0) or None,
+            wait_for_all_implied=self._section.get("wait_for_all") is None,
             auto_tie_breaker_node=node,
             last_man_standing_window_ms=self._integer("last_man_standing_window", 10000),
             device=votes,

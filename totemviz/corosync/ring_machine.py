@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from totemviz.totem import effects as totem
+from totemviz.totem.config import TotemConfig
 from totemviz.totem.effects import RingId
 
 
@@ -37,6 +38,9 @@ class RingMachine(Protocol):
 
     def leave(self, now_ns: int) -> list[totem.Output]:
         """Say good-bye."""
+
+    def reconfigure(self, config: TotemConfig) -> None:
+        """Take other timeouts and limits."""
 
     def trans_ack(self) -> None:
         """Ordinary messages may flow again."""

@@ -42,10 +42,18 @@ class Core(Protocol):
         """Shut the daemon down after the current step."""
 
 
-class SyncService(Protocol):
-    """A service that takes part in sync; called in the order of ``service_id`` (sheet §8.2)."""
+class Service(Protocol):
+    """A service that has messages of its own."""
 
     service_id: int
+
+    def deliver(self, source: int, message: ServiceMessage, seq: int) -> None:
+        """An ordered message of this service from node ``source``; ``seq`` is the ring's number of its packet."""
+
+
+class SyncService(Service, Protocol):
+    """A service that takes part in sync; called in the order of ``service_id`` (sheet §8.2)."""
+
     name: str
 
     def sync_init(self, transitional: tuple[int, ...], members: tuple[int, ...], ring_id: RingId) -> None:
@@ -59,6 +67,3 @@ class SyncService(Protocol):
 
     def sync_abort(self) -> None:
         """The ring broke before activation."""
-
-    def deliver(self, source: int, message: ServiceMessage, seq: int) -> None:
-        """An ordered message of this service from node ``source``; ``seq`` is the ring's number of its packet."""

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
+import msgspec
+
 from totemviz.corosync import qdevice
 from totemviz.corosync.conf import QuorumOptions
 from totemviz.corosync.effects import CpgError, DeviceAsked, QuorumChanged, StoreExpectedVotes
@@ -35,6 +37,11 @@ from totemviz.corosync.wire import (
     ServiceMessage,
 )
 from totemviz.totem.effects import Level, RingId
+
+NOT_IN_NODELIST = (
+    "configuration error: nodelist or quorum.expected_votes must be configured!",
+    "will continue with current runtime data",
+)
 
 
 class VotequorumTimer(StrEnum):
@@ -105,6 +112,46 @@ class Votequorum:
         self._set_waiting_for_all(self.options.wait_for_all)
         self._recalculate()
         self._send_nodeinfo(self.us)
+
+    def reread(self, votes: int, expected_votes: int, options: QuorumOptions) -> None:
+        """Take what can change at run time from a corosync.conf that was read again (``votequorum_refresh_config``).
+
+        That is votes, expected votes, two_node with the wait_for_all it implies, and the device's votes. The tie
+        breaker is switched off where the new file forbids it, never on.
+        """
+        self._log("Reading configuration (runtime: 1)")
+        for level, text in options.complaints:
+            self._core.log(level, "VOTEQ", text)
+        implied = self.options.wait_for_all_implied
+        self.options = msgspec.structs.replace(
+            self.options,
+            expected_votes=options.expected_votes,
+            two_node=options.two_node,
+            wait_for_all=options.two_node if implied else self.options.wait_for_all,
+            auto_tie_breaker=self.options.auto_tie_breaker and options.auto_tie_breaker,
+            device=options.device,
+        )
+        tracking, given = int(self.options.expected_votes_tracking), options.expected_votes or 0
+        self._log(f"ev_tracking={tracking}, ev_tracking_barrier = {self.tracked_votes}: expected_votes = {given}")
+        old_votes, old_expected = self.us.votes, self.us.expected_votes
+        self.us.votes, self.us.expected_votes = votes, self.tracked_votes or expected_votes
+        self.table.qdevice.votes = options.device or 0
+        self._barrier = self.us.expected_votes
+        if implied and not self.options.wait_for_all and self.waiting_for_all:
+            self._set_waiting_for_all(False)
+        self._send_nodeinfo(self.us)
+        self._send_nodeinfo(self.table.qdevice)
+        if votes != old_votes:
+            self._core.multicast(Reconfigure(self.us.nodeid, votes, Reconfigured.NODE_VOTES).encode())
+        if self.us.expected_votes != old_expected:
+            changed = Reconfigure(self.us.nodeid, self.us.expected_votes, Reconfigured.EXPECTED_VOTES)
+            self._core.multicast(changed.encode())
+
+    def not_in_nodelist(self) -> None:
+        """A corosync.conf was read again that does not name this node: nothing changes."""
+        self._log("Reading configuration (runtime: 1)")
+        for text in NOT_IN_NODELIST:
+            self._core.log(Level.CRITICAL, "VOTEQ", text)
 
     # -------------------------------------------------------------------------------------------------------- sync
 

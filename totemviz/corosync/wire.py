@@ -410,6 +410,23 @@ class CmapMcast(msgspec.Struct, frozen=True, tag="cmap_mcast"):
         return head + b"".join(parts)
 
 
+class ReloadConfig(msgspec.Struct, frozen=True, tag="reload_config"):
+    """Every daemon is to read corosync.conf again (cfg 3); asked by a client of ``nodeid``.
+
+    ``connection`` is the sender's pointer to that client, for its answer.
+    """
+
+    nodeid: int
+    connection: int = 0
+    padding: bytes = b""
+    little: bool = True
+
+    def encode(self) -> bytes:
+        """32 bytes."""
+        identifier, size = service_id(CFG, 3), layouts.RELOAD.size
+        return layouts.RELOAD.pack(self.little, self.padding, identifier, size, self.nodeid, self.connection)
+
+
 ServiceMessage: TypeAlias = (
     ProcJoin
     | ProcLeave
@@ -423,6 +440,7 @@ ServiceMessage: TypeAlias = (
     | QdeviceRename
     | QdeviceExtra
     | CmapMcast
+    | ReloadConfig
     | Opaque
 )
 SyncMessage: TypeAlias = Barrier | ServiceBuild | Opaque

@@ -291,6 +291,19 @@ class Pmxcfs:
             self._arm_verification()
         return self._done()
 
+    def cluster_changed(self, now_ns: int) -> list[Output]:
+        """Corosync's node list or config_version changed, and whoever watches them is told (``confdb.c``)."""
+        self._process.now_ns = now_ns
+        if self._connected and self._services.confdb.initialised:
+            self._loop.submit(self._cluster_read_again)
+        return self._done()
+
+    def reload_failed(self, now_ns: int) -> list[Output]:
+        """``corosync-cfgtool -R``, which this process ran, found no corosync."""
+        self._process.now_ns = now_ns
+        self._process.critical("dcdb", "corosync-cfgtool -R failed with exit code 1")
+        return self._done()
+
     def set_synchronous(self, synchronous: Literal["NORMAL", "FULL"]) -> None:
         """What the database's commits wait for from now on: a change of the host model, nothing the real one does."""
         self._database.set_synchronous(synchronous)
@@ -418,6 +431,10 @@ class Pmxcfs:
         if not cluster.config_version:
             self._process.critical("confdb", "cmap_get totem.config_version failed CS_ERR_NOT_EXIST")
         self._status.set_cluster(cluster)
+
+    def _cluster_read_again(self) -> Blocking[None]:
+        self._read_cluster()
+        yield from ()
 
     def _cluster_in_tree(self) -> ClusterInfo:
         """Cluster name and config_version of the tree's corosync.conf, for want of a corosync to ask."""

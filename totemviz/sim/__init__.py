@@ -5,7 +5,7 @@ with their threads and timers (``processes``, ``threads``, ``main_loop``) and wh
 (``local_ipc``, ``cpg_handle``), links (``network``), disks that hold a real SQLite database (``storage``, ``disk``,
 ``device``, ``vfs``, ``profiles``), programs that write files (``clients``) or use CPG (``programs``), the HA manager
 that must renew a lock or be reset (``lrm``, ``watchdog``), and what people do to all of it (``interventions``, carried
-out by ``doing``).
+out by ``doing``; ``corosync_tools``, ``conf_edits`` for corosync.conf).
 
 The host carries out what a machine asks for, in order. The one subtle rule: a machine's handler runs at one moment, but
 an fsync in the middle of its list of effects blocks the thread, and the rest of the list follows when the disk answers.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from totemviz.sim import guest_tools, network_tools
 from totemviz.sim import interventions as do
+from totemviz.sim.conf_edits import with_key
 from totemviz.sim.interventions.hosts import HOST
-from totemviz.sim.possible import with_key
 from totemviz.sim.threads import COROSYNC, PMXCFS
 
 if TYPE_CHECKING:
@@ -67,7 +67,11 @@ def _disk_fault(world: World, action: do.DiskFault, event: int) -> None:
 
 
 def _set_timeout(world: World, action: do.SetTimeout, event: int) -> None:
-    world.reconfigure(with_key(world.conf, action.key, action.value), event)
+    change = partial(with_key, key=action.key, value=action.value)
+    if action.node:
+        world.hosts[action.node].corosync_tools.set_key(change, event)
+    else:
+        world.force(change, event)
 
 
 DO: dict[type, Callable[[World, Any, int], None]] = {
@@ -107,6 +111,8 @@ DO: dict[type, Callable[[World, Any, int], None]] = {
     do.HoldDatagram: network_tools.hold_datagram,
     do.DeliverLost: network_tools.deliver_lost,
     do.SetTimeout: _set_timeout,
+    do.EditConf: lambda world, action, event: world.hosts[action.node].corosync_tools.edit_conf(action, event),
+    do.ReloadConf: lambda world, action, event: world.hosts[action.node].corosync_tools.reload_config(event),
     do.AddNode: lambda world, action, event: world.add_node(action.profile, event),
     do.Cut: network_tools.cut,
     do.CutOneWay: network_tools.cut_one_way,

@@ -9,21 +9,23 @@ also run the HA manager, ``lrm``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from totemviz.corosync import effects as cs
-from totemviz.corosync.conf import dump
+from totemviz.corosync.conf import ConfError, CorosyncConf, parse
 from totemviz.corosync.daemon import Daemon
 from totemviz.pmxcfs import effects as px
-from totemviz.pmxcfs.corosync_conf import HostConf
+from totemviz.pmxcfs.corosync_conf import HOST_PATH, HostConf
 from totemviz.pmxcfs.database import Database
 from totemviz.pmxcfs.locks import LOCK_TIMEOUT_S
 from totemviz.pmxcfs.machine import Pmxcfs
 from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.pmxcfs.status import ClusterInfo, ClusterNode
+from totemviz.sim.conf_edits import with_same_quirks
+from totemviz.sim.corosync_tools import CorosyncTools
 from totemviz.sim.disk import Disk
 from totemviz.sim.local_ipc import LocalIpc
 from totemviz.sim.lrm import START_AFTER_NS, LocalManager
@@ -51,6 +53,10 @@ def ring_id_file(nodeid: int) -> str:
     return f"ringid_{nodeid}"
 
 
+CONFIG_UNREADABLE = 8
+"""COROSYNC_DONE_MAINCONFIGREAD, the exit status of a daemon that cannot read its file."""
+
+
 class _GaveUpError(Exception):
     """A daemon ended itself while its effects were carried out."""
 
@@ -76,13 +82,15 @@ class Host:
         self.pmxcfs_life = 0
         self.boots = 0
         self.clock = WallClock(EPOCH_S)
-        self.host_conf = HostConf(dump(world.conf).encode())
+        self.host_conf = HostConf(world.conf_text)
+        self.forced = list(world.forced)
         self._pids = 0
         self._shutting_down = False
         self.processes: Processes = Processes(self, model)
         self.storage: Storage = Storage(self, self.processes)
         self.local_ipc: LocalIpc = LocalIpc(self, self.processes)
         self.quorum_tools: QuorumTools = QuorumTools(self, self.processes)
+        self.corosync_tools: CorosyncTools = CorosyncTools(self)
         ha = world.scenario.ha
         self.lrm: LocalManager | None = LocalManager(self, int(ha.boot)) if self.nodeid in ha.nodes else None
         self._actions: Actions = {
@@ -96,7 +104,9 @@ class Host:
             px.FuseReply: self._fuse_reply,
             px.PmxcfsExited: self._pmxcfs_exited,
             px.LockExpired: self._lock_expired,
+            px.CorosyncReload: self._corosync_reload,
             cs.DaemonExited: self._daemon_exited,
+            cs.ConfigReloaded: self._config_reloaded,
             **self.storage.actions,
             **self.local_ipc.actions,
             **self.quorum_tools.actions,
@@ -108,13 +118,47 @@ class Host:
         """Start the daemon, with the ring sequence its ring-id file holds."""
         if self.daemon is not None or not self.powered:
             return
-        self.ring = Ring(self.nodeid, self.world.conf.totem, self._stored(self.ring_id_file))
-        loses_packets = self.world.conf.totem.quirks.throw_away_loses_packets
+        try:
+            conf = self.configuration()
+            conf.node(self.nodeid)
+        except (ConfError, KeyError) as error:
+            self._cannot_start(error, cause)
+            return
+        self.ring = Ring(self.nodeid, conf.totem, self._stored(self.ring_id_file))
+        loses_packets = conf.totem.quirks.throw_away_loses_packets
         packets = Reassembler(throw_away_loses_packets=loses_packets)
         tracked_votes = self._stored(EV_TRACKING_FILE)
-        self.daemon = Daemon(self.nodeid, self.world.conf, self.ring, packets, self._wall_ms, tracked_votes)
+        self.daemon = Daemon(
+            self.nodeid, conf, self.ring, packets, self._wall_ms, tracked_votes, read_conf=self.configuration
+        )
         event = self.record(cause, ev.ProcessStarted(COROSYNC, self.next_pid()))
         self.carry_out(COROSYNC, self.daemon.start(self.world.now_ns), event)
+
+    def configuration(self) -> CorosyncConf:
+        """What /etc/corosync/corosync.conf says, with what was forced on this host. Raises ConfError."""
+        base, content = self.world.conf_at_start, self.host_conf.content
+        conf = base
+        if content != self.world.conf_text:
+            text = (content or b"").decode(errors="replace")
+            conf = with_same_quirks(base, parse(text, HOST_PATH))
+        for change in self.forced:
+            conf = change(conf)
+        return conf
+
+    def _cannot_start(self, error: ConfError | KeyError, cause: int) -> None:
+        """Corosync ends before it has begun (``main.c: main``)."""
+        why = str(error) if isinstance(error, ConfError) else f"{HOST_PATH}: no node {self.nodeid} in the nodelist"
+        event = self.record(cause, ev.ProcessStarted(COROSYNC, self.next_pid()))
+        self.record(event, tt.Log(tt.Level.ERROR, "MAIN", why))
+        last_words = f"Corosync Cluster Engine exiting with status {CONFIG_UNREADABLE} at main.c:1372."
+        self.record(event, tt.Log(tt.Level.ERROR, "MAIN", last_words))
+        self.record(event, cs.DaemonExited(why))
+
+    def force(self, change: Callable[[CorosyncConf], CorosyncConf]) -> None:
+        """Change the configuration in force, and that of every later start, whatever the file says."""
+        self.forced.append(change)
+        if self.daemon is not None:
+            self.daemon.cfg.force(change(self.daemon.conf))
 
     def _wall_ms(self, now_ns: int) -> int:
         return self.clock.at_ns(now_ns) // MS
@@ -219,7 +263,7 @@ class Host:
 
     def _cluster(self) -> ClusterInfo:
         """The node list as corosync's cmap has it."""
-        conf = self.world.conf
+        conf = self.world.conf if self.daemon is None else self.daemon.conf
         nodes = tuple(ClusterNode(node.nodeid, node.name, node.votes) for node in conf.nodes)
         return ClusterInfo(conf.cluster_name, conf.config_version, nodes)
 
@@ -427,6 +471,19 @@ class Host:
         """Somebody asked; but if the lock is not that old, it is the clock's fault."""
         misled_s = self.clock.misleads(body.age_s, self.world.now_ns)
         return self.record(self.clock.event if body.age_s - misled_s <= LOCK_TIMEOUT_S else cause, body)
+
+    def _corosync_reload(self, process: str, body: px.CorosyncReload, cause: int) -> int:
+        """Pmxcfs runs ``corosync-cfgtool -R``."""
+        event = self.record(cause, body)
+        self.corosync_tools.reload_config(event, by_pmxcfs=True)
+        return event
+
+    def _config_reloaded(self, process: str, body: cs.ConfigReloaded, cause: int) -> int:
+        event = self.record(cause, body)
+        if not body.problem:
+            self.world.tell_timeouts([self], event)
+            self.processes.post_pmxcfs(event, lambda pmxcfs: pmxcfs.cluster_changed(self.world.now_ns))
+        return event
 
     def _fuse_reply(self, process: str, body: px.FuseReply, cause: int) -> int:
         event = self.record(cause, body)

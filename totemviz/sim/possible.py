@@ -10,12 +10,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-import msgspec
-
-from totemviz.corosync.conf import ConfError, CorosyncConf, dump, parse
-from totemviz.corosync.grammar import Entry, Section
+from totemviz.corosync.conf import ConfError, CorosyncConf
 from totemviz.corosync.wire import GROUP_NAME_MAX
 from totemviz.sim import saved_profiles
+from totemviz.sim.conf_edits import KEY, with_key, with_node
 from totemviz.sim.device import LOAD_KINDS
 from totemviz.sim.interventions import (
     AddNode,
@@ -28,6 +26,7 @@ from totemviz.sim.interventions import (
     DiskFault,
     DropMessage,
     Duplicate,
+    EditConf,
     ExpectedVotes,
     Heal,
     LoadDisk,
@@ -41,6 +40,7 @@ from totemviz.sim.interventions import (
     SkewClock,
     Tamper,
 )
+from totemviz.sim.interventions.confs import CLUSTER_FILE, HOST_FILE
 from totemviz.sim.interventions.hosts import HOST
 from totemviz.sim.quorum_tools import VOTES
 from totemviz.sim.storage import FAULTS
@@ -60,6 +60,8 @@ VOTES_MAX = 255
 MESSAGE_SIZE_MAX = 64 * 1024 * 1024
 """The largest message a program may send: more is only slow."""
 LOAD_PERCENT_MAX = 1000
+ZERO_IS_EVERY = (DropMessage, Heal, Loss, Duplicate, Delay, Tamper, SetTimeout)
+"""Interventions in which node 0 stands for every node."""
 DRIFT_PPM_MAX = 999_999
 """A clock may run nearly twice as fast as time, or nearly stand still."""
 AHEAD_MAX = Duration(10 * 365 * 24 * 3600 * SECOND)
@@ -82,7 +84,7 @@ def check_intervention(intervention: AnyIntervention, conf: CorosyncConf, progra
     """
     nodeids = [node.nodeid for node in conf.nodes]
     known = ", ".join(map(str, nodeids))
-    zero_is_every = isinstance(intervention, DropMessage | Heal | Loss | Duplicate | Delay | Tamper)
+    zero_is_every = isinstance(intervention, ZERO_IS_EVERY)
     for field in ("node", "nodes", "source", "target"):
         value = getattr(intervention, field, ())
         for nodeid in value if isinstance(value, tuple) else (value,):
@@ -119,7 +121,7 @@ def _new_node_problem(intervention: AddNode, conf: CorosyncConf) -> Problem:
     if problem := disk_problem(intervention.profile):
         return "profile", problem
     try:
-        with_node(conf)
+        with_node(conf, max(node.nodeid for node in conf.nodes) + 1)
     except ConfError as error:
         return "action", str(error).split(": ", 1)[-1]
     return None
@@ -135,27 +137,14 @@ def _timeout_problem(intervention: SetTimeout, conf: CorosyncConf) -> Problem:
     return None
 
 
-def with_key(conf: CorosyncConf, key: str, value: int) -> CorosyncConf:
-    """The same cluster with another value of a key of the totem section. Raises ConfError if corosync refuses it."""
-    changed = parse(f"{dump(conf)}\ntotem {{\n  {key}: {value}\n}}\n", conf.path)
-    totem = msgspec.structs.replace(changed.totem, quirks=conf.totem.quirks)
-    return msgspec.structs.replace(changed, totem=totem)
-
-
-def with_node(conf: CorosyncConf) -> CorosyncConf:
-    """The same cluster with one node more, named and numbered after the last. Raises ConfError if it takes no more."""
-    nodeid = max(node.nodeid for node in conf.nodes) + 1
-    entries = {"name": f"pve{nodeid}", "nodeid": str(nodeid), "quorum_votes": "1"}
-    entries |= {f"ring{link}_addr": f"10.77.{link}.{nodeid}" for link in conf.links}
-    node = Section("node", 0, tuple(Entry(key, value, 0) for key, value in entries.items()))
-    sections = tuple(
-        msgspec.structs.replace(section, sections=(*section.sections, node)) if section.name == "nodelist" else section
-        for section in conf.tree.sections
-    )
-    tree = msgspec.structs.replace(conf.tree, sections=sections)
-    changed = parse(dump(msgspec.structs.replace(conf, tree=tree)), conf.path)
-    totem = msgspec.structs.replace(changed.totem, quirks=conf.totem.quirks)
-    return msgspec.structs.replace(changed, totem=totem)
+def _edit_problem(intervention: EditConf, conf: CorosyncConf) -> Problem:
+    if intervention.file not in (CLUSTER_FILE, HOST_FILE):
+        return "file", f"{intervention.file!r} is no corosync.conf; use {CLUSTER_FILE} or {HOST_FILE}"
+    if not KEY.fullmatch(intervention.key):
+        return "key", f"{intervention.key!r} is no key of corosync.conf; use e.g. totem.token or quorum.two_node"
+    if not intervention.value.isprintable() or set(intervention.value) & set("{}"):
+        return "value", f"{intervention.value!r} does not fit into a line of corosync.conf"
+    return None
 
 
 def _vmid_problem(intervention: CreateGuest | SetGuest | MigrateGuest | DestroyGuest, conf: CorosyncConf) -> Problem:
@@ -237,6 +226,7 @@ _PROBLEMS: dict[type, Callable[[Any, CorosyncConf], Problem]] = {
     DestroyGuest: _vmid_problem,
     DiskFault: _fault_problem,
     Duplicate: _percent_problem,
+    EditConf: _edit_problem,
     ExpectedVotes: _votes_problem,
     LoadDisk: _load_problem,
     Loss: _percent_problem,

@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import msgspec
 
-from totemviz.corosync.conf import CorosyncConf
+from totemviz.corosync.conf import CorosyncConf, dump
+from totemviz.pmxcfs.corosync_conf import config_version
 from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.sim import interventions as do
 from totemviz.sim import saved_profiles
 from totemviz.sim.clients import Clients
+from totemviz.sim.conf_edits import with_node
 from totemviz.sim.device import Device
 from totemviz.sim.disk import Disk
 from totemviz.sim.doing import DO
 from totemviz.sim.host import Host, ring_id_file
 from totemviz.sim.network import Link, Loss, Network
-from totemviz.sim.possible import with_node
 from totemviz.sim.scenario import Scenario
 from totemviz.sim.scheduler import Planned, Scheduler
 from totemviz.sim.seed import CONFIG_DB, load_database, seed_database
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import MS, US, Duration
+from totemviz.totem.config import TotemConfig
 from totemviz.totem.effects import RingId
 from totemviz.totem.wire import ORF_TOKEN, TYPE_NAMES, Token, decode
 from totemviz.trace import events as ev
@@ -53,7 +56,10 @@ class World:
 
     def __init__(self, scenario: Scenario, conf: CorosyncConf, timeline: Timeline | None = None) -> None:
         self.scenario = scenario
-        self.conf = conf
+        self.conf = self.conf_at_start = conf
+        self.conf_text = dump(conf).encode()
+        self.forced: list[Callable[[CorosyncConf], CorosyncConf]] = []
+        """What interventions have changed for every daemon, present and future, whatever its file says."""
         self.timeline = timeline if timeline is not None else Timeline()
         self.scheduler = Scheduler()
         self.events = 0
@@ -76,16 +82,25 @@ class World:
         self._link = Link(int(spec.delay), int(spec.jitter), spec.loss_percent, spec.duplicate_percent)
         self.network = Network(self._nodeids(), self._link, self.stream, self.scheduler.after, LOOPBACK_NS)
         infos = tuple(msgspec.structs.replace(info, disk=scenario.profile_of(info.nodeid)) for info in node_infos(conf))
-        self.record(ev.WORLD, ev.NO_CAUSE, self._run_started(infos))
+        started = ev.RunStarted(
+            "simulated",
+            scenario.title,
+            infos,
+            timeouts_ms(conf.totem),
+            scenario.host_model.value,
+            scenario.seed,
+            conf.transport.value,
+            limits=limits(conf.totem),
+        )
+        self.record(ev.WORLD, ev.NO_CAUSE, started)
         given = scenario.start.database
         self._database = load_database(Path(given)) if given else seed_database(conf, EPOCH_S)
         for info in infos:
-            self._set_up(info)
+            self._set_up(info, {CONFIG_DB: self._database})
         self._schedule_start()
 
-    def _set_up(self, info: ev.NodeInfo) -> Host:
-        """A host that has never run."""
-        files = {CONFIG_DB: self._database}
+    def _set_up(self, info: ev.NodeInfo, files: dict[str, bytes]) -> Host:
+        """A host that has never run, with these files on its disk."""
         if ring_seq := self.scenario.start.ring_seq:
             files[ring_id_file(info.nodeid)] = ring_seq.to_bytes(8, "little")
         profile = saved_profiles.find(info.disk)
@@ -101,37 +116,6 @@ class World:
         """The random stream of that name, derived from the seed."""
         key = f"{self.scenario.seed}/{name}".encode()
         return Random(int.from_bytes(hashlib.sha256(key).digest()[:8], "big"))
-
-    def _run_started(self, infos: tuple[ev.NodeInfo, ...]) -> ev.RunStarted:
-        totem = self.conf.totem
-        timeouts_ms = {
-            "token": totem.token_ms,
-            "token_retransmit": totem.token_retransmit_ms,
-            "hold": totem.hold_ms,
-            "consensus": totem.consensus_ms,
-            "join": totem.join_ms,
-            "merge": totem.merge_ms,
-        }
-        limits = {
-            "window_size": totem.window_size,
-            "max_messages": totem.max_messages,
-            "miss_count_const": totem.miss_count_const,
-            "seqno_unchanged_const": totem.seqno_unchanged_const,
-            "fail_recv_const": totem.fail_recv_const,
-            "seqno_start_msg": totem.seqno_start_msg,
-            "seqno_start_token": totem.seqno_start_token,
-        }
-        scenario = self.scenario
-        return ev.RunStarted(
-            "simulated",
-            scenario.title,
-            infos,
-            timeouts_ms,
-            scenario.host_model.value,
-            scenario.seed,
-            totem.transport.value,
-            limits=limits,
-        )
 
     def _schedule_start(self) -> None:
         start = self.scenario.start
@@ -268,15 +252,22 @@ class World:
         """All nodes, by node id."""
         return list(self.hosts)
 
-    def reconfigure(self, conf: CorosyncConf, cause: int) -> None:
-        """All daemons read a changed corosync.conf; those that are started later begin with it."""
-        self.conf = conf
+    def force(self, change: Callable[[CorosyncConf], CorosyncConf], cause: int) -> None:
+        """Change the configuration of every daemon, and of those that are started later."""
+        self.forced.append(change)
+        self.conf = change(self.conf)
         for host in self.hosts.values():
-            if host.daemon is not None and host.ring is not None:
-                host.daemon.conf = conf
-                host.ring.instance.reconfigure(conf.totem)
-        started = self._run_started(())
-        self.record(ev.WORLD, cause, ev.TimeoutsChanged(started.timeouts_ms, started.limits))
+            host.force(change)
+        self.tell_timeouts(list(self.hosts.values()), cause)
+
+    def tell_timeouts(self, hosts: Sequence[Host], cause: int) -> None:
+        """Record which timeouts are in force from now on: for all at once if all have the same."""
+        inside = {host.nodeid: host.daemon.conf.totem for host in hosts if host.daemon is not None}
+        every = len(hosts) == len(self.hosts)
+        if every and all(totem == self.conf.totem for totem in inside.values()):
+            inside = {ev.WORLD: self.conf.totem}
+        for nodeid, totem in inside.items():
+            self.record(nodeid, cause, ev.TimeoutsChanged(timeouts_ms(totem), limits(totem)))
 
     def change_host_model(self, model: HostModel, cause: int) -> None:
         """Every host takes another model, as soon as none of its daemons waits."""
@@ -286,12 +277,16 @@ class World:
 
     def add_node(self, disk: str, cause: int) -> None:
         """One node more: in every nodelist, on the wires, and started."""
-        conf = with_node(self.conf)
-        info = msgspec.structs.replace(node_infos(conf)[-1], disk=disk)
-        self.network.add(info.nodeid, self._link)
-        added = self.record(info.nodeid, cause, ev.NodeAdded(info))
-        self.reconfigure(conf, added)
-        self._set_up(info).boot(added)
+        nodeid = max(self.hosts) + 1
+        change = partial(with_node, nodeid=nodeid)
+        info = msgspec.structs.replace(node_infos(change(self.conf))[-1], disk=disk)
+        self.network.add(nodeid, self._link)
+        added = self.record(nodeid, cause, ev.NodeAdded(info))
+        self.force(change, added)
+        newest = max((host.host_conf.content or b"" for host in self.hosts.values()), key=config_version)
+        host = self._set_up(info, {})
+        host.host_conf.content = newest
+        host.boot(added)
 
     def scenario_until(self, position: int) -> Scenario:
         """The scenario with everything that was done up to an event, so that running it gives the same run."""
@@ -332,3 +327,21 @@ def node_infos(conf: CorosyncConf) -> tuple[ev.NodeInfo, ...]:
 def _letter(index: int) -> str:
     """A, B, … Z, then a, b, …"""
     return chr(ord("A") + index) if index < 26 else chr(ord("a") + index - 26) if index < 52 else "?"
+
+
+def timeouts_ms(totem: TotemConfig) -> dict[str, int]:
+    """The timeouts in force, by corosync's keys."""
+    return {
+        "token": totem.token_ms,
+        "token_retransmit": totem.token_retransmit_ms,
+        "hold": totem.hold_ms,
+        "consensus": totem.consensus_ms,
+        "join": totem.join_ms,
+        "merge": totem.merge_ms,
+    }
+
+
+def limits(totem: TotemConfig) -> dict[str, int]:
+    """The limits in force, by corosync's keys."""
+    keys = ("window_size", "max_messages", "miss_count_const", "seqno_unchanged_const", "fail_recv_const")
+    return {key: getattr(totem, key) for key in (*keys, "seqno_start_msg", "seqno_start_token")}

@@ -94,6 +94,10 @@ class Ring:
         """The sync service is done: ordinary messages flow again (sheet §8.2 step 5)."""
         self.instance.waiting_trans_ack = False
 
+    def reconfigure(self, config: TotemConfig) -> None:
+        """Take other timeouts and limits (``totempg_put_config``); a timer that runs goes on."""
+        self.instance.reconfigure(config)
+
     def leave(self, now_ns: int) -> list[Output]:
         """Clean shutdown: one leave multicast (sheet §4.8)."""
         membership.send_leave(self._begin(now_ns))

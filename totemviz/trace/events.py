@@ -65,7 +65,7 @@ class NodeAdded(msgspec.Struct, frozen=True, tag="node_added"):
 
 
 class TimeoutsChanged(msgspec.Struct, frozen=True, tag="timeouts_changed"):
-    """All daemons read a changed corosync.conf: the values in effect from now on, as in ``RunStarted``."""
+    """The values in effect from now on, as in ``RunStarted``: on this node, or if it is no node's event on all."""
 
     timeouts_ms: dict[str, int]
     limits: dict[str, int]
@@ -197,7 +197,7 @@ class ExpectedVotesStored(msgspec.Struct, frozen=True, gc=False, tag="expected_v
 
 
 class ToolAnswered(msgspec.Struct, frozen=True, gc=False, tag="tool_answered"):
-    """A command line tool or a quorum device's daemon has its answer from votequorum: OK, INVALID_PARAM …"""
+    """A command line tool or a quorum device's daemon has its answer from corosync: OK, INVALID_PARAM …"""
 
     command: str
     answer: str

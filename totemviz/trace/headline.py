@@ -122,7 +122,7 @@ def _told_gathering(view: ClusterView, now_ns: int) -> str:
     silent = [
         nodeid for nodeid in node.proc if nodeid not in gathering and nodeid not in node.failed and nodeid in view.nodes
     ]
-    limit_ms = view.run.timeouts_ms.get("consensus", 0) if view.run else 0
+    limit_ms = view.timeout_ms(latest, "consensus")
     left_ns = node.state_since_ns + limit_ms * MS - now_ns
     if silent and left_ns > 0:
         told += f" {names(view, silent)} {'has' if len(silent) == 1 else 'have'} {span(left_ns)} left to answer."
@@ -138,7 +138,7 @@ def _told_token_lost(view: ClusterView, now_ns: int) -> str:
     node = view.nodes.get(place.node)
     if not place.target or (node is not None and not node.corosync_alive):
         return f"The token died with {name} {since} ago. Nobody knows yet: the others wait for their token timers."
-    retransmit_ms = view.run.timeouts_ms.get("token_retransmit", 0) if view.run else 0
+    retransmit_ms = view.timeout_ms(place.node, "token_retransmit")
     again = f" {name} sends its copy again every {retransmit_ms} ms." if retransmit_ms else ""
     return f"The token was lost on its way from {name} to {who(view, place.target)} {since} ago.{again}"
 
@@ -176,7 +176,7 @@ def _told_token(view: ClusterView, now_ns: int) -> str:
     place = view.token
     name = who(view, place.node)
     if place.how == "held":
-        hold_ms = view.run.timeouts_ms.get("hold", 0) if view.run else 0
+        hold_ms = view.timeout_ms(place.node, "hold")
         limit = f" of {span(hold_ms * MS)}" if hold_ms else ""
         return f"{name} holds the token: the ring is idle ({span(now_ns - place.since_ns)}{limit})."
     if place.how == "waiting" and _counted_by(view, place.node):

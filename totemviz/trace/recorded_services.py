@@ -16,6 +16,7 @@ from totemviz.corosync.decoders import decode_message
 from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgPartDelivered, QuorumChanged
 from totemviz.corosync.libcpg import PartAssembler
 from totemviz.corosync.wire import CpgMcast, ProcJoin, ProcLeave
+from totemviz.totem.config import TotemConfig
 from totemviz.totem.effects import ConfigurationChange, Deliver, Output, RingId, TokenSent, TotemTimer
 from totemviz.totem.pg import PacketError, Reassembler
 from totemviz.trace.events import RunStarted
@@ -81,6 +82,9 @@ class StandInRing:
 
     def trans_ack(self) -> None:
         """Nothing waits."""
+
+    def reconfigure(self, config: TotemConfig) -> None:
+        """It has no timers."""
 
 
 class WholeMessages:

@@ -58,6 +58,12 @@ def sentence(event: Event, view: ClusterView) -> str:
     return f"{text} (inferred)" if event.inferred else text
 
 
+def _timeouts_changed(body: ev.TimeoutsChanged, node: str, view: ClusterView) -> str:
+    where = "all nodes" if node == who(view, ev.WORLD) else node
+    values = f"token {body.timeouts_ms.get('token', 0)} ms, consensus {body.timeouts_ms.get('consensus', 0)} ms"
+    return f"timeouts in force on {where} from now on: {values}"
+
+
 def _run_started(body: ev.RunStarted, _node: str, _view: ClusterView) -> str:
     kind = "a recording of" if body.world == "recorded" else "a run of"
     return f"here begins {kind} {plural(len(body.nodes), 'node')}" + (f": {body.title}" if body.title else "")
@@ -308,6 +314,13 @@ def _disk_io(body: pmxcfs.DiskIo, node: str, _view: ClusterView) -> str:
     return f"SQLite on {node}: {body.op}{where} in {body.file}"
 
 
+def _config_reloaded(body: corosync.ConfigReloaded, node: str, view: ClusterView) -> str:
+    asked = f"as {who(view, body.asked_by)} asked (corosync-cfgtool -R)"
+    if body.problem:
+        return f"corosync on {node} cannot take its corosync.conf, {asked}, and goes on as before: {body.problem}"
+    return f"corosync on {node} reads its corosync.conf again, {asked}: version {body.config_version}"
+
+
 def _configuration(body: totem.ConfigurationChange, node: str, view: ClusterView) -> str:
     if body.transitional:
         return f"{node} tells the layers above who comes along from its old ring: {names(view, body.members)}"
@@ -320,10 +333,7 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
     ev.ClockSet: lambda body, node, view: f"the wall clock of {node} {clock_words(body.ahead_ns, body.drift_ppm)}",
     ev.HostModelChanged: lambda body, node, view: f"from now on {node} behaves as the {body.model} model has it",
     ev.NodeAdded: lambda body, node, view: f"the cluster gets a new node: {node}",
-    ev.TimeoutsChanged: lambda body, node, view: (
-        f"all nodes read corosync.conf again: token {body.timeouts_ms.get('token', 0)} ms, "
-        f"consensus {body.timeouts_ms.get('consensus', 0)} ms"
-    ),
+    ev.TimeoutsChanged: _timeouts_changed,
     ev.DatagramSent: _sent,
     ev.DatagramReceived: _received,
     ev.DatagramDropped: _dropped,
@@ -394,6 +404,7 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
         f"{body.operation} {body.path} waits at {node} for its place in order"
     ),
     pmxcfs.ChangeApplied: _applied,
+    corosync.ConfigReloaded: _config_reloaded,
     pmxcfs.LockExpired: lambda body, node, view: (
         f"{node}, the lowest node, finds the lock {body.path} {body.age_s} s old by its own clock: it has expired"
     ),

@@ -34,7 +34,7 @@ def timers_of(node: NodeView, view: ClusterView, timeline: Timeline) -> tuple[Ru
     run = view.run
     if run is None or not node.corosync_alive or node.state in ("", "STARTING", "DOWN"):
         return ()
-    lengths_ns = {name: value * MS for name, value in run.timeouts_ms.items()}
+    lengths_ns = {name: value * MS for name, value in (node.own_timeouts_ms or run.timeouts_ms).items()}
     found: list[Running] = []
 
     def add(name: str, key: str, since_ns: int) -> None:

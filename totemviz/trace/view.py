@@ -69,10 +69,11 @@ class ClientQueue(msgspec.Struct, frozen=True):
 
 
 class NodeView(msgspec.Struct):
-    """One node as known at the cursor."""
+    """One node as known at the cursor. ``own_timeouts_ms``: where they are not those of all nodes, else empty."""
 
     info: NodeInfo
     token_ms: int
+    own_timeouts_ms: dict[str, int] = {}
     corosync_alive: bool = False
     pmxcfs_alive: bool = False
     state: str = ""
@@ -196,10 +197,20 @@ class ClusterView:
         self._node(event).clock = ClockSetting(event.time_ns, body.ahead_ns, body.drift_ppm)
 
     def _timeouts_changed(self, event: Event, body: ev.TimeoutsChanged) -> None:
-        if self.run is not None:
-            self.run = msgspec.structs.replace(self.run, timeouts_ms=body.timeouts_ms, limits=body.limits)
-        for node in self.nodes.values():
+        changed = [*self.nodes.values()] if event.node == ev.WORLD else [self._node(event)]
+        for node in changed:
             node.token_ms = body.timeouts_ms.get("token", 0)
+            node.own_timeouts_ms = body.timeouts_ms
+        if self.run is not None and all(node.own_timeouts_ms == body.timeouts_ms for node in self.nodes.values()):
+            self.run = msgspec.structs.replace(self.run, timeouts_ms=body.timeouts_ms, limits=body.limits)
+            for node in self.nodes.values():
+                node.own_timeouts_ms = {}
+
+    def timeout_ms(self, nodeid: int, key: str) -> int:
+        """A timeout in force on a node, by corosync's key; 0 if it is not known."""
+        node = self.nodes.get(nodeid)
+        own = node.own_timeouts_ms if node is not None else {}
+        return (own or (self.run.timeouts_ms if self.run is not None else {})).get(key, 0)
 
     # token
 

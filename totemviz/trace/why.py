@@ -52,6 +52,7 @@ TURNING_POINTS = (
     totem.MembershipInstalled,
     corosync.QuorumChanged,
     corosync.DaemonExited,
+    corosync.ConfigReloaded,
     pmxcfs.DfsmModeChanged,
     pmxcfs.LockExpired,
 )

@@ -2,8 +2,8 @@
 
 Scenario + interventions is the whole save file. In a scenario's TOML each is a table ``[[interventions]]`` whose
 ``action`` names the struct; ``at`` is the virtual time; ``after_event`` and ``after_step``, written when a run is
-saved, are the exact place. One file per subject: ``files``, ``guests``, ``disks``, ``hosts``, ``clients``, ``links``,
-``datagrams``, ``quorum``; what each does to the world is in ``totemviz.sim.doing``.
+saved, are the exact place. One file per subject: ``files``, ``guests``, ``disks``, ``hosts``, ``confs``, ``clients``,
+``links``, ``datagrams``, ``quorum``; what each does to the world is in ``totemviz.sim.doing``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from totemviz.sim.interventions.base import Intervention
 from totemviz.sim.interventions.clients import CpgFlood, CpgRead
+from totemviz.sim.interventions.confs import EditConf, ReloadConf, SetTimeout
 from totemviz.sim.interventions.datagrams import (
     DelayDatagram,
     DeliverLost,
@@ -40,7 +41,6 @@ from totemviz.sim.interventions.hosts import (
     Pause,
     PowerCut,
     Restart,
-    SetTimeout,
     SkewClock,
 )
 from totemviz.sim.interventions.links import Cut, CutOneWay, Delay, Duplicate, Heal, Loss
@@ -67,6 +67,8 @@ AnyIntervention: TypeAlias = (
     | Restart
     | Leave
     | SetTimeout
+    | EditConf
+    | ReloadConf
     | AddNode
     | Pause
     | SkewClock
@@ -110,6 +112,7 @@ __all__ = [
     "DropToken",
     "Duplicate",
     "DuplicateDatagram",
+    "EditConf",
     "ExpectedVotes",
     "Heal",
     "HoldDatagram",
@@ -124,6 +127,7 @@ __all__ = [
     "Pause",
     "PowerCut",
     "QuorumDevice",
+    "ReloadConf",
     "Rename",
     "Restart",
     "SetDisk",

@@ -53,7 +53,8 @@ class Restart(Intervention, frozen=True, kw_only=True, tag="restart"):
 class AddNode(Intervention, frozen=True, kw_only=True, tag="add_node"):
     """A new node joins the cluster (``pvecm add``): every nodelist names it, its daemons start.
 
-    It gets the next free node id, the disk ``profile``, and the tree that all nodes began with.
+    It gets the next free node id, the disk ``profile``, the cluster's corosync.conf, and an empty /etc/pve, which it
+    takes over from the others.
     """
 
     profile: str = "nvme"
@@ -61,20 +62,6 @@ class AddNode(Intervention, frozen=True, kw_only=True, tag="add_node"):
     @property
     def text(self) -> str:  # noqa: D102
         return f"add a node on a disk of kind {self.profile}"
-
-
-class SetTimeout(Intervention, frozen=True, kw_only=True, tag="set_timeout"):
-    """Change a key of the totem section on all nodes, as an edited corosync.conf and its reload do.
-
-    What derives from the key follows it, as at a start. A timer that runs keeps the time it was started with.
-    """
-
-    key: str
-    value: int
-
-    @property
-    def text(self) -> str:  # noqa: D102
-        return f"set totem.{self.key} to {self.value} on all nodes"
 
 
 class ChangeHostModel(Intervention, frozen=True, kw_only=True, tag="host_model"):

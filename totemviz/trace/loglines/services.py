@@ -23,6 +23,36 @@ LINES: tuple[tuple[str, str, str], ...] = (
         "A service has ended; its clients lose their connections.",
     ),
     (
+        "Config reload requested by node {}",
+        "cfg.c: message_handler_req_exec_cfg_reload_config",
+        "Somebody ran corosync-cfgtool -R there: every corosync reads its own /etc/corosync/corosync.conf again.",
+    ),
+    (
+        "Modified entry '{}' in corosync.conf cannot be changed at run-time",
+        "cfg.c: delete_and_notify_if_changed",
+        "This key takes effect only when corosync is started again.",
+    ),
+    (
+        "Unable to reload config file: {}",
+        "cfg.c: message_handler_req_exec_cfg_reload_config",
+        "The file is wrong: what was in force stays in force on this node.",
+    ),
+    (
+        "Configuration reloaded. Dumping actual totem config.",
+        "totemconfig.c: totemconfig_configure_new_params",
+        "The lines that follow show the values that were in force so far.",
+    ),
+    (
+        "Totem related config key changed. Dumping actual totem config.",
+        "totemconfig.c: totem_change_notify",
+        "Somebody set a key at run time (corosync-cmapctl -s); the lines that follow show the values from now on.",
+    ),
+    (
+        "removing dynamic member {} for ring {}",
+        "totemconfig.c: compute_and_set_totempg_interfaces",
+        "A reload: this address is no longer in the node list.",
+    ),
+    (
         "Node was shut down by a signal",
         "main.c: sig_exit_handler",
         "Somebody stopped corosync: a clean leave.",
