@@ -19,7 +19,7 @@ import msgspec
 from totemviz.corosync.effects import ConfchgReason, CpgConfchg, CpgDelivered, CpgError, CpgMember
 from totemviz.pmxcfs.corosync_conf import HostConf, named_cluster
 from totemviz.pmxcfs.database import Database
-from totemviz.pmxcfs.effects import CpgFinalize, CpgJoin, CpgLeave, CpgMcast, DiskIo, FuseReply
+from totemviz.pmxcfs.effects import CpgFinalize, CpgJoin, CpgLeave, CpgMcast, DiskIo, FuseReply, PmxcfsExited
 from totemviz.pmxcfs.machine import Pmxcfs
 from totemviz.pmxcfs.messages import DCDB_GROUP, Epoch, StateMessage, encode_message
 from totemviz.pmxcfs.process import Quirks
@@ -241,6 +241,8 @@ class Bus:
                     machine = host.machine
                     assert machine is not None
                     self._handle(host, machine.cpg_result(self.now_ns, output.client, self._answer(host, output)))
+                case PmxcfsExited(signal) if signal:
+                    self.crash(host.nodeid)
                 case Log() | DiskIo():
                     pass
 

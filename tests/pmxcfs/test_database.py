@@ -86,6 +86,19 @@ def test_one_change_is_one_transaction(path):
     assert rows(path) == [(0, 0, 5, 1, T, 8, "__version__", None)]
 
 
+def test_a_folder_that_was_touched_or_moved_has_an_empty_blob(path):
+    """As found in the database of a real node."""
+    database = open_database(path)
+    memdb = Memdb(database.open(T)[0])
+    for outcome in (memdb.mkdir("a", 1, T), memdb.mkdir("b", 1, T), memdb.mkdir("c", 1, T), memdb.create("f", 1, T)):
+        database.write(outcome.change)
+    for outcome in (memdb.mtime("a", 1, T), memdb.rename("b", "d", 1, T), memdb.mtime("f", 1, T)):
+        database.write(outcome.change)
+    database.close()
+    assert [(row[6], row[7]) for row in rows(path)[1:]] == [("a", b""), ("d", b""), ("c", None), ("f", None)]
+    assert encode_index(loaded(path)) == memdb.index()
+
+
 def test_rows_of_files_and_directories(path):
     database = open_database(path)
     memdb = Memdb(database.open(T)[0])

@@ -130,7 +130,7 @@ class Database:
                 cursor.execute(_DELETE, (change.deleted_inode,))
             step = "sqlite3_step"
             if change.entry is not None:
-                cursor.execute(_REPLACE, _row(change.entry))
+                cursor.execute(_REPLACE, _changed_row(change.entry))
             cursor.execute(_REPLACE, _version_row(change.root))
             step = "commit transaction"
             cursor.execute("COMMIT")
@@ -257,6 +257,15 @@ def _row(entry: Entry) -> _Row:
         name_bytes(name),
         entry.data or None,
     )
+
+
+def _changed_row(entry: Entry) -> _Row:
+    """The row after a change of this node's own: a folder that was moved or touched has an empty blob, and no NULL.
+
+    It is the address of its table of names that SQLite is given, with length 0 (``database.c: backend_write_inode``).
+    """
+    row = _row(entry)
+    return (*row[:-1], b"") if entry.is_directory and entry.version != entry.inode else row
 
 
 def _version_row(root: Entry) -> _Row:

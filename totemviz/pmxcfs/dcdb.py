@@ -261,10 +261,9 @@ class Dcdb:
         updates = [self.memdb.entries[inode] for inode in outdated]
         self._notice("start sending inode updates")
         for entry in updates:
-            # An entry with a size and no data cannot be sent (quirk Q1).
-            error = CpgError.INVALID_PARAM
-            if not entry.hole:
-                error = yield from send(MessageType.UPDATE, encode_update(entry))
+            if entry.hole:
+                self._process.crash("SIGSEGV")  # libcpg is given a length and no address (quirk Q1)
+            error = yield from send(MessageType.UPDATE, encode_update(entry))
             if error is not CpgError.OK:
                 self._process.critical(DOMAIN, f"sending update inode failed {entry.inode:016X}")
         self._notice(f"sent all ({len(updates)}) updates")

@@ -146,8 +146,10 @@ class CorosyncReload(msgspec.Struct, frozen=True, gc=False, tag="corosync_reload
     """Pmxcfs ran ``corosync-cfgtool -R``: every corosync of the cluster is to read its corosync.conf again."""
 
 
-class PmxcfsExited(msgspec.Struct, frozen=True, gc=False, tag="pmxcfs_exited"):
-    """Pmxcfs ended of its own will: it has left its groups and closed its database."""
+class PmxcfsExited(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="pmxcfs_exited"):
+    """Pmxcfs ended: it has left its groups and closed its database, or ``signal`` names what it died of."""
+
+    signal: str = ""
 
 
 CpgCall: TypeAlias = CpgJoin | CpgLeave | CpgMcast

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 import msgspec
 
 from totemviz.pmxcfs.ascii import to_ascii
-from totemviz.pmxcfs.effects import Output
+from totemviz.pmxcfs.effects import Output, PmxcfsExited
 from totemviz.totem.effects import Level, Log
 
 NS_PER_S = 10**9
@@ -28,8 +29,9 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     quirk Q8). Off: synced members, too, keep such messages until the updates are complete.
 
     ``truncate_makes_size_without_data`` (Q1): making an empty file longer sets its size and nothing else; after a
-    restart it is empty again and the index another one. (Reading it would crash the real daemon; nothing here reads.)
-    Off: the file gets zero bytes.
+    restart it is empty again and the index another one. A leader that must send such a file in an update dies with
+    SIGSEGV, and so does the next leader. (Reading it crashes the real daemon, too; nothing here reads.) Off: the file
+    gets zero bytes.
 
     ``rename_forgets_target_early`` (Q2): renaming a directory with content onto an empty one fails and loses the empty
     one from memory, until a restart brings it back. Off: a rename that fails changes nothing.
@@ -65,6 +67,10 @@ class ProcessId(msgspec.Struct, frozen=True, order=True, gc=False):
         return f"{self.nodeid}/{self.pid}"
 
 
+class ProcessCrash(Exception):  # noqa: N818 - an ordinary fate
+    """The kernel has ended the process in the middle of what it was doing; carries the signal."""
+
+
 class Process:
     """Identity, clock and outputs of one process life."""
 
@@ -80,6 +86,7 @@ class Process:
         self.corosync_running = False
         self.debug = False
         self.out: list[Output] = []
+        self._crashed = False
         self._wall_clock = wall_clock
 
     @property
@@ -103,8 +110,16 @@ class Process:
         """Log trouble."""
         self.out.append(Log(Level.CRITICAL, domain, to_ascii(text, quote=False)))
 
+    def crash(self, signal: str) -> NoReturn:
+        """A fault that the real program does not survive: nothing of this process comes after. Raises ProcessCrash."""
+        self.emit(PmxcfsExited(signal))
+        self._crashed = True
+        raise ProcessCrash(signal)
+
     def take(self) -> list[Output]:
         """Everything emitted since the last call."""
-        taken = self.out
-        self.out = []
+        taken, self.out = self.out, []
+        if self._crashed:
+            last = next((i for i, output in enumerate(taken, 1) if isinstance(output, PmxcfsExited)), 0)
+            return taken[:last]
         return taken

@@ -19,7 +19,7 @@ import msgspec
 
 from totemviz.corosync.effects import CpgError
 from totemviz.pmxcfs.effects import CpgCall
-from totemviz.pmxcfs.process import Process
+from totemviz.pmxcfs.process import Process, ProcessCrash
 from totemviz.totem.effects import SetTimer
 
 T = TypeVar("T")
@@ -72,6 +72,8 @@ class Thread:
         except StopIteration:
             self._running = None
             return
+        except ProcessCrash:
+            return  # the job stays where it is, and no other follows
         if isinstance(request, Sleep):
             self._process.emit(SetTimer(self.timer, request.delay_ns))
         else:

@@ -53,7 +53,7 @@ from totemviz.pmxcfs.messages import (
     decode_message,
     encode_message,
 )
-from totemviz.pmxcfs.process import NS_PER_S, Process, ProcessId, Quirks
+from totemviz.pmxcfs.process import NS_PER_S, Process, ProcessCrash, ProcessId, Quirks
 from totemviz.pmxcfs.threads import Blocking
 from totemviz.trace.recorded_evidence import FRESH_VERSION, IMPORTED_INODE, Evidence
 from totemviz.trace.recorded_services import NothingToExportError, RecordedServices
@@ -195,6 +195,8 @@ class _Replica:
                 request = job.send(CpgError.OK)
         except StopIteration:
             return leaves
+        except ProcessCrash:
+            return False  # the real one died there, too; the capture tells when it came back
 
     # ------------------------------------------------------------------------------------- what the recording proves
 

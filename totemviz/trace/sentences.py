@@ -412,7 +412,11 @@ SENTENCES: dict[type, Callable[[Any, str, ClusterView], str]] = {
         f"pmxcfs on {node} copies corosync.conf, version {body.version}, to /etc/corosync"
     ),
     pmxcfs.CorosyncReload: lambda body, node, view: f"pmxcfs on {node} has every corosync read its corosync.conf again",
-    pmxcfs.PmxcfsExited: lambda body, node, view: f"pmxcfs on {node} has left its groups and ended",
+    pmxcfs.PmxcfsExited: lambda body, node, view: (
+        f"pmxcfs on {node} crashes ({body.signal})"
+        if body.signal
+        else f"pmxcfs on {node} has left its groups and ended"
+    ),
     pmxcfs.TreeLoaded: lambda body, node, view: (
         f"pmxcfs on {node} reads /etc/pve from its disk: version {body.version}"
     ),
