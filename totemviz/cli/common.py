@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from totemviz.trace.recorded import Recording
     from totemviz.trace.timeline import Timeline
+
+FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 
 VIOLATED = 1
 BAD_INPUT = 2
@@ -77,6 +79,11 @@ def read_captures(paths: list[Path]) -> Recording:
     for warning in recording.summary.warnings:
         click.echo(warning, err=True)
     return recording
+
+
+def for_node_option(flag: str, name: str, metavar: str, text: str) -> Callable[[FC], FC]:
+    """An option with a node id and a path or file, as often as one likes."""
+    return click.option(flag, name, type=(int, str), multiple=True, metavar=metavar, help=text)
 
 
 @contextmanager

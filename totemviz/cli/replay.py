@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from totemviz.cli.common import BadInput, load_recording, print_transcript, readable_errors
+from totemviz.cli.common import BadInput, for_node_option, load_recording, print_transcript, readable_errors
 
 if TYPE_CHECKING:
     from totemviz.trace.timeline import Timeline
@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with what was found.")
 @click.option("--transcript", is_flag=True, help="Print the recording as text, one event a line.")
-@click.option(
+@for_node_option(
     "--export-db",
     "exports",
-    type=(int, str),
-    multiple=True,
-    metavar="NODE FILE",
-    help="Write the config.db the node's pmxcfs must have had at the end (repeatable).",
+    "NODE FILE",
+    "Write the config.db the node's pmxcfs must have had at the end (repeatable).",
 )
 @click.option("--conf", metavar="FILE", help="With --export-db: the corosync.conf /etc/pve began with.")
 def replay(

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from totemviz.cli.common import INTERRUPTED, VIOLATED, BadInput, DurationParameter, print_transcript, readable_errors
+from totemviz.cli.common import (
+    INTERRUPTED,
+    VIOLATED,
+    BadInput,
+    DurationParameter,
+    for_node_option,
+    print_transcript,
+    readable_errors,
+)
 from totemviz.cli.questions import Search, condition, print_why
 
 if TYPE_CHECKING:
@@ -41,21 +49,12 @@ PROGRESS_SLICES = 200
 @click.option("--why", metavar="KIND", help="Tell the causes of the last event of this kind, from the first one on.")
 @click.option("--logs", metavar="DIR", help="Write every daemon's log file, as the daemons themselves write it.")
 @click.option("--debug", is_flag=True, help="Logs: with corosync's debug lines.")
-@click.option(
-    "--export-db",
-    "exports",
-    type=(int, str),
-    multiple=True,
-    metavar="NODE FILE",
-    help="Write a node's config.db as it is at the end (repeatable).",
-)
-@click.option(
+@for_node_option("--export-db", "exports", "NODE FILE", "Write a node's config.db as it is at the end (repeatable).")
+@for_node_option(
     "--show",
     "shown",
-    type=(int, str),
-    multiple=True,
-    metavar="NODE PATH",
-    help="Print a file of a node's /etc/pve as it is at the end, or list a folder (repeatable).",
+    "NODE PATH",
+    "Print a file of a node's /etc/pve as it is at the end, or list a folder (repeatable).",
 )
 @click.option("--check", is_flag=True, help="Check the protocol's invariants; exit code 1 if one is false.")
 @click.option(

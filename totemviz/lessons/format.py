@@ -47,7 +47,6 @@ because = "Shown after this choice was taken."
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +59,11 @@ from totemviz.sim.scenario import (
     ScenarioError,
     check,
     cluster_conf,
-    decode_duration,
     load_scenario,
-    split_place,
-)
-from totemviz.sim.scenario import (
-    line_of as line_of_table,
 )
 from totemviz.sim.threads import HostModel
+from totemviz.sim.toml_text import TomlError, read
+from totemviz.sim.toml_text import line_of as line_of_table
 from totemviz.sim.units import SECOND, Duration
 
 CHOICE_KEYS = "abcdef"
@@ -157,21 +153,16 @@ def load_lesson(path: Path) -> Lesson:
     return parse_lesson(text, path)
 
 
+def _mend(what: str) -> str:
+    return "; the fields are listed in totemviz/lessons/format.py" if "unknown field" in what else ""
+
+
 def parse_lesson(text: str, path: Path) -> Lesson:
     """Read a lesson's TOML; ``path`` is for messages, and for the files it names. Raises LessonError."""
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        match = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line = match[1] if match else str(text.count("\n") + 1)
-        what = re.sub(r"\s*\(at .*\)", "", str(error))
-        raise LessonError(f"{path}:{line}: {what}; mend the TOML") from None
-    try:
-        file = msgspec.convert(tree, _LessonFile, dec_hook=decode_duration)
-    except msgspec.ValidationError as error:
-        what, place = split_place(str(error))
-        mend = "; the fields are listed in totemviz/lessons/format.py" if "unknown field" in what else ""
-        raise LessonError(f"{path}:{line_of(text, place)}: {what}{mend}") from None
+        file = read(text, _LessonFile, _mend, line_of)
+    except TomlError as error:
+        raise LessonError(f"{path}:{error}") from None
     try:
         _check_steps(file.steps)
     except PatternError as error:

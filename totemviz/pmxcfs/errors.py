@@ -26,8 +26,3 @@ class Errno(IntEnum):
     ECHRNG = 44
     ENOTCONN = 107
     ETIMEDOUT = 110
-
-
-def describe(result: int) -> str:
-    """A result as strace prints it: ``5``, or ``-1 ENOENT``."""
-    return str(result) if result >= 0 else f"-1 {Errno(-result).name}"

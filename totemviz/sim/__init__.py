@@ -15,7 +15,7 @@ One module stands apart: ``measure`` times this machine's own disk, with a real 
 ``totemviz disk``; no run uses it. What it found is kept as a profile (``saved_profiles``) and shown (``disk_report``).
 
 Nothing else here may depend on the wall clock, on hash order or on unseeded chance: same scenario, same bytes. A
-scenario plus the interventions with their positions is therefore a complete save file (``scenario``; ``possible`` says
-what can be done in a cluster), and changing the past is running it again, on a branch (``branches``). The cockpit and
-the lessons talk to a ``session``.
+scenario plus the interventions with their positions is therefore a complete save file (``scenario``, read by
+``toml_text``; ``possible`` says what can be done in a cluster), and changing the past is running it again, on a branch
+(``branches``). The cockpit and the lessons talk to a ``session``.
 """

@@ -51,8 +51,6 @@ duration = "6s"
 
 from __future__ import annotations
 
-import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +63,7 @@ from totemviz.sim.interventions import AnyIntervention
 from totemviz.sim.possible import check_intervention, disk_problem, programs_of
 from totemviz.sim.seed import DatabaseFileError, load_database
 from totemviz.sim.threads import HostModel
+from totemviz.sim.toml_text import TomlError, line_of, read
 from totemviz.sim.units import MS, SECOND, US, Duration
 from totemviz.totem.config import Transport
 
@@ -197,18 +196,9 @@ def _with_database(scenario: Scenario, path: Path, text: str) -> Scenario:
 def parse_scenario(text: str, path: str) -> Scenario:
     """Read a scenario's TOML. Raises ScenarioError."""
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        match = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line = match[1] if match else str(text.count("\n") + 1)
-        what = re.sub(r"\s*\(at .*\)", "", str(error))
-        raise ScenarioError(f"{path}:{line}: {what}; mend the TOML") from None
-    try:
-        return msgspec.convert(tree, Scenario, dec_hook=decode_duration)
-    except msgspec.ValidationError as error:
-        what, place = split_place(str(error))
-        mend = "; see 'Scenarios' in the README for what a scenario may hold"
-        raise ScenarioError(f"{path}:{line_of(text, place)}: {what}{mend}") from None
+        return read(text, Scenario, lambda _: "; see 'Scenarios' in the README for what a scenario may hold")
+    except TomlError as error:
+        raise ScenarioError(f"{path}:{error}") from None
 
 
 def cluster_conf(scenario: Scenario, path: str, folder: Path, text: str = "") -> CorosyncConf:
@@ -331,49 +321,3 @@ def _durations_to_text(tree: Any, value: Any) -> Any:
     if isinstance(value, tuple):
         return [_durations_to_text(item, part) for item, part in zip(tree, value, strict=True)]
     return tree
-
-
-def decode_duration(kind: type, value: Any) -> Any:
-    """Hook for msgspec: durations are text with a unit. Raises ValueError that says so."""
-    if not issubclass(kind, Duration):
-        raise NotImplementedError
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} needs a unit, e.g. 250ms or 6s")
-    return kind.parse(value)
-
-
-def split_place(message: str) -> tuple[str, list[str]]:
-    """Take a message of msgspec apart.
-
-    '… - at `$.interventions[1].node`' gives ('…', ['interventions', '1', 'node']).
-    """
-    what, _, where = message.partition(" - at ")
-    place = re.findall(r"[A-Za-z_][A-Za-z_0-9]*|\d+", where.strip("`").removeprefix("$"))
-    if match := re.search(r"unknown field `(.*)`", what):
-        place.append(match[1])
-    return what, place
-
-
-def line_of(text: str, place: list[str]) -> int:
-    """Line in the TOML where a place like ['interventions', '1', 'node'] stands; its table's, or 1, if it is absent."""
-    header: list[str] = []
-    counts: dict[str, int] = {}
-    best = 1
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if match := re.match(r"\[\[\s*([\w.\-]+)\s*\]\]", stripped):
-            name = match[1]
-            counts[name] = counts.get(name, -1) + 1
-            header = [*name.split("."), str(counts[name])]
-        elif match := re.match(r"\[\s*([\w.\-]+)\s*\]", stripped):
-            header = match[1].split(".")
-        elif match := re.match(r"([\w\-\"']+)\s*=", stripped):
-            key = [*header, match[1].strip("\"'")]
-            if key == place[: len(key)]:
-                return number
-            continue
-        else:
-            continue
-        if header == place[: len(header)]:
-            best = number
-    return best

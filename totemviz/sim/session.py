@@ -276,12 +276,8 @@ class Simulation(Session):
         self._clock = (self.cursor.position, self.cursor.view.time_ns)
         self.halt = None
 
-    def branch_off(self, name: str, *, before: int | None = None) -> Branch:
-        """Open a branch at the cursor, or just before an event, and look at it."""
-        return finish(self.branching_off(name, before=before))
-
     def branching_off(self, name: str, *, before: int | None = None) -> Instalments[Branch]:
-        """As ``branch_off``, in instalments."""
+        """Open a branch at the cursor, or just before an event, and look at it."""
         position = self.cursor.position if before is None else before - 1
         now_ns = self.cursor_time_ns if before is None else 0
         parent = self.family.current

@@ -73,8 +73,11 @@ class Instance:
         self.regular = SortQueue(config.seqno_start_msg)
         self.recovery = SortQueue(config.seqno_start_msg)
 
-        # token
-        self.token_seq = (config.seqno_start_token - 1) & U32
+        self._set_up_token()
+        self._set_up_send_side()
+
+    def _set_up_token(self) -> None:
+        self.token_seq = (self.config.seqno_start_token - 1) & U32
         self.last_seq = 0
         self.seq_unchanged = 0
         self.token_held = False
@@ -98,7 +101,8 @@ class Instance:
         self.pbl = 0
         self.cbl = 0
 
-        # send side
+    def _set_up_send_side(self) -> None:
+        config = self.config
         self.waiting_trans_ack = True
         self.packer = Packer(config.net_mtu, config.little)
         self.send_queue_slots = max(64, 4 * 1_048_576 // config.net_mtu)

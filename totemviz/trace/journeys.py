@@ -22,7 +22,6 @@ class Change(msgspec.Struct):
 
     call_id: int
     operation: str
-    called_ns: int
     queued_ns: int = -1
     seq: int = -1
     ordered_ns: int = -1
@@ -105,7 +104,7 @@ class Journeys:
         """It makes a system call."""
         changes = self._write(body.write).changes
         self._by_call[event.node, body.call_id] = (body.write, len(changes))
-        changes.append(Change(body.call_id, body.operation, event.time_ns, delivered={}, applied={}, durable={}))
+        changes.append(Change(body.call_id, body.operation, delivered={}, applied={}, durable={}))
 
     def change_queued(self, event: Event, body: pmxcfs.ChangeQueued) -> None:
         """Pmxcfs multicasts the change."""

@@ -25,10 +25,9 @@ from totemviz.totem.effects import (
     RingId,
     StateEntered,
     TokenIgnored,
-    TokenPassed,
-    TokenReceived,
     TokenReleased,
 )
+from totemviz.totem.token import passed, received
 from totemviz.trace.events import UNKNOWN, ProcessStarted
 from totemviz.trace.recorded_draft import Draft, Drafts
 from totemviz.trace.recorded_rings import RingFacts, at_most, newer
@@ -150,19 +149,7 @@ class NodeObserver:
             self._after(draft, TokenIgnored(token.ring_id, token.token_seq, "duplicate"), draft)
         else:
             self._token_in = token.token_seq
-            rtr = tuple(seq for _, seq in token.rtr)
-            body = TokenReceived(
-                token.ring_id,
-                token.token_seq,
-                token.seq,
-                token.aru,
-                token.aru_addr,
-                token.fcc,
-                token.backlog,
-                rtr,
-                UNKNOWN,
-                UNKNOWN,
-            )
+            body = received(token, token.ring_id, UNKNOWN, UNKNOWN)
             self._visit = _Visit(token, self._after(draft, body, draft), [])
 
     def _token_sent(self, token: wire.Token, draft: Draft, target: int) -> None:
@@ -182,7 +169,7 @@ class NodeObserver:
             draft.blame(self._commit_received)  # the initial token: made, not passed on
             return
         else:
-            self._passed = self._before(draft, _passed(token, target, UNKNOWN, held=False))
+            self._passed = self._before(draft, passed(token, UNKNOWN, target, held=False))
             draft.blame(self._passed)
         if self._state == RECOVERY:
             self._count_recovery(token, draft)
@@ -208,7 +195,7 @@ class NodeObserver:
         idle = not visit.sent and count == 0 and self._state != RECOVERY
         held = idle and token.ring_id.rep == self.nodeid
         held = held and (waited_ns * 2 >= self._hold_ns or visit.cancelled is not None)
-        body = _passed(out, target, my_aru, held)
+        body = passed(out, my_aru, target, held)
         if held:
             self._passed = self._after(visit.start, body, multicast)
             reason = "hold time over" if visit.cancelled is None else "hold cancelled"
@@ -328,22 +315,6 @@ class NodeObserver:
         joined = tuple(node for node in members if node not in same)
         left = tuple(node for node in self._members if node not in same) if old == self._installed else ()
         return joined, left
-
-
-def _passed(token: wire.Token, target: int, my_aru: int, held: bool) -> TokenPassed:
-    rtr = tuple(seq for _, seq in token.rtr)
-    return TokenPassed(
-        token.token_seq,
-        token.seq,
-        token.aru,
-        token.aru_addr,
-        token.fcc,
-        token.backlog,
-        rtr,
-        my_aru,
-        target,
-        held,
-    )
 
 
 def _my_aru(token: wire.Token, out: wire.Token, nodeid: int) -> int:

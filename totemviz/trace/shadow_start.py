@@ -77,7 +77,6 @@ class Visit(msgspec.Struct, frozen=True):
     ``received`` and ``sent`` are the token before and after; ``idle``: the ring's token is being held.
     """
 
-    received_ns: int
     sent_ns: int
     received: Token
     sent: Token
@@ -120,7 +119,7 @@ def _visits(record: Record, life: Life) -> Iterator[tuple[Token | None, Visit]]:
         sent = record.tokens.get((token.ring_id, (token.token_seq + 1) & U32))
         if sent is not None and sent_ns is not None and sent_ns >= arrival.time_ns:
             idle = len(gaps) >= 2 and min(gaps[-2:]) > 5 * LAG_NS
-            yield before, Visit(arrival.time_ns, sent_ns, token, sent, idle)
+            yield before, Visit(sent_ns, token, sent, idle)
         before = token
 
 

@@ -88,7 +88,6 @@ KEYS = (
     Key("quit", "q,ctrl+q", "q", "quit", "leave", PROGRAM, "quit"),
 )
 
-KEY_BY_ID = {key.id: key for key in KEYS}
 
 # what the footer offers, most useful first; pairs share a word
 FOOTER = (

@@ -17,8 +17,6 @@ file, line and mend.
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +24,7 @@ from typing import Annotated
 import msgspec
 
 from totemviz.sim.folders import settings_file
-from totemviz.sim.scenario import line_of, split_place
+from totemviz.sim.toml_text import TomlError, line_of, read
 from totemviz.tui.keys import KEYS, Key
 
 SPEED_MIN, SPEED_MAX = 0.0001, 1000.0
@@ -62,19 +60,11 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] = os.
 
 def parse_settings(text: str, name: str) -> Settings:
     """Read the TOML of a settings file; ``name`` is for messages. Raises SettingsError."""
+    fields = ", ".join(Settings.__struct_fields__)
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        match = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        line = match[1] if match else str(text.count("\n") + 1)
-        what = re.sub(r"\s*\(at .*\)", "", str(error))
-        raise SettingsError(f"{name}:{line}: {what}; mend the TOML") from None
-    try:
-        settings = msgspec.convert(tree, Settings)
-    except msgspec.ValidationError as error:
-        what, place = split_place(str(error))
-        fields = ", ".join(Settings.__struct_fields__)
-        raise SettingsError(f"{name}:{line_of(text, place)}: {what}; the settings are {fields}") from None
+        settings = read(text, Settings, lambda _: f"; the settings are {fields}")
+    except TomlError as error:
+        raise SettingsError(f"{name}:{error}") from None
     for key_id in settings.keys:
         if problem := _key_problem(settings.keys, key_id):
             raise SettingsError(f"{name}:{_line_of_key(text, key_id)}: {problem}")
