@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.sim.runs import run
+from totemviz.pmxcfs.effects import ChangeApplied
 from totemviz.sim.interventions import (
     CreateGuest,
     Cut,
@@ -20,6 +21,7 @@ from totemviz.sim.interventions import (
 )
 from totemviz.sim.scenario import ScenarioError, load_scenario
 from totemviz.sim.threads import HostModel
+from totemviz.sim.tools import applied, with_option, with_pending
 from totemviz.sim.units import SECOND, Duration
 from totemviz.sim.world import World
 from totemviz.trace.events import SystemCalled, WriteFinished, WriteStarted
@@ -65,10 +67,10 @@ def test_the_life_of_a_guest():
     one, two = "nodes/pve1/qemu-server/100.conf", "nodes/pve2/qemu-server/100.conf"
     assert calls(run) == [
         [*replaced(one, 1003), "mkdir priv/lock/storage-ceph", "delete priv/lock/storage-ceph", *replaced(one, 1003)],
-        replaced(one, 1004),
-        [*replaced(one, 1005), f"rename {one}"],
+        2 * replaced(one, 1004),
+        [*replaced(one, 1005), *replaced(one, 1005), f"rename {one}"],
         replaced(two, 2003),
-        replaced(two, 2004),
+        2 * replaced(two, 2004),
     ]
     assert all(result >= 0 for result, _ in ends(run))
     for host in run.hosts.values():
@@ -93,6 +95,49 @@ def test_a_guest_is_destroyed_step_by_step():
     ]
     assert all(host.pmxcfs.memdb.lookup(path) is None for host in run.hosts.values())
     assert run.hosts[2].pmxcfs.memdb.guests.guests == {}
+
+
+def test_a_change_is_pending_before_it_is_applied():
+    run = world(
+        CreateGuest(at=at(5), node=1, config="memory: 2048\n"), SetGuest(at=at(7), node=2), SetGuest(at=at(8), node=1)
+    )
+    written = [
+        event.body.entry.data
+        for event in run.timeline
+        if isinstance(event.body, ChangeApplied) and event.body.operation == "write" and event.node == 3
+    ]
+    assert written == [
+        b"lock: create\n",
+        b"memory: 2048\n",
+        b"memory: 2048\n\n[PENDING]\nmemory: 4096\n",
+        b"memory: 4096\n",
+    ]
+    assert [result for result, _ in ends(run)][1:] == [-2, 0], "only its own node knows the guest"
+
+
+def test_what_is_pending_is_applied_with_the_next_change():
+    config = b"cores: 2\nmemory: 2048\n"
+    pending = with_pending(with_pending(config, "memory", "4096"), "cores", "")
+    assert pending == config + b"\n[PENDING]\ndelete: cores\nmemory: 4096\n"
+    assert with_option(pending, "lock", "migrate").startswith(b"cores: 2\nlock: migrate\nmemory: 2048\n\n[PENDING]\n")
+    assert applied(pending) == b"memory: 4096\n"
+
+
+def test_a_large_configuration_is_one_write():
+    run = world(CreateGuest(at=at(5), node=1, config="#" + "x" * 20_000 + "\n"), seconds=8)
+    assert len([call for call in calls(run)[0] if call.startswith("write")]) == 2
+
+
+def test_a_guest_whose_disks_fail_is_gone_again():
+    run = world(
+        MakeDirectory(at=at(5), node=3, path="priv/lock/storage-ceph"),
+        CreateGuest(at=at(5.5), node=1, storage="ceph"),
+        seconds=20,
+    )
+    path = "nodes/pve1/qemu-server/100.conf"
+    assert calls(run)[1][-1] == f"delete {path}"
+    assert ends(run)[1][0] == -110
+    assert run.hosts[2].pmxcfs.memdb.lookup(path) is None
 
 
 def test_a_vmid_exists_once_in_the_cluster():

@@ -4,8 +4,10 @@ A program is a generator: it yields a ``Call`` and goes on with its result, a ``
 It returns its own result. What it looks at before (is there such a file, what is in it) it reads from its node's tree,
 which never waits; the kernel does so too, and answers EEXIST or ENOENT without asking pmxcfs.
 
-Sources: ``PVE/Tools.pm: file_set_contents``, ``PVE/Cluster.pm: $cfs_lock, log_msg`` (sheet §8.3, §11.3), and for
-guests ``qemu-server``'s ``PVE/API2/Qemu.pm``, ``PVE/AbstractConfig.pm``, ``PVE/QemuMigrate.pm``.
+Sources, all of 2026: ``PVE/File.pm: file_set_contents`` (before 9.1 in ``PVE/Tools.pm``), ``PVE/Cluster.pm: $cfs_lock,
+log_msg``, ``PVE/RESTEnvironment.pm: fork_worker``, and for guests ``qemu-server``'s ``PVE/API2/Qemu.pm``,
+``PVE/QemuServer.pm``, ``PVE/QemuMigrate.pm`` with ``PVE/AbstractConfig.pm``. Containers are taken to do the same. Left
+out: what never enters /etc/pve, like the lock of a configuration in /var/lock, and the list of tasks each node sends.
 """
 
 from __future__ import annotations
@@ -19,13 +21,12 @@ from totemviz.pmxcfs.guests import FOLDER_OF_TYPE
 REQUEST_BYTES = 128 * 1024
 """FUSE splits a write into requests of at most this size; each is a message of its own."""
 
-PERL_BUFFER_BYTES = 8192
-"""Perl hands its output to the kernel in pieces of this size."""
-
 LOCK_FOLDER = "priv/lock"
 LOCK_TIMEOUT_S = 10
 _S = 10**9
 _RETRIES_PER_S = 10
+_OPEN_TRIES = 3
+_PENDING = "\n[PENDING]\n"
 
 
 class Call(NamedTuple):
@@ -98,7 +99,7 @@ def shell_write(look: Look, path: str, content: bytes) -> Program:
     exists = look(path) is not None
     result = yield Call("write", path, truncate=True) if exists else Call("create", path)
     if result >= 0:
-        result = yield from _write(path, content, REQUEST_BYTES, result)
+        result = yield from _write(path, content, result)
     return result
 
 
@@ -108,9 +109,9 @@ def replace_file(look: Look, path: str, temporary: str, content: bytes) -> Progr
     return result if result < 0 else (yield Call("rename", temporary, to=path))
 
 
-def _write(path: str, content: bytes, piece: int, result: int = 0) -> Program:
-    for offset in range(0, len(content), piece):
-        result = yield Call("write", path, data=content[offset : offset + piece], offset=offset)
+def _write(path: str, content: bytes, result: int = 0) -> Program:
+    for offset in range(0, len(content), REQUEST_BYTES):
+        result = yield Call("write", path, data=content[offset : offset + REQUEST_BYTES], offset=offset)
         if result < 0:
             break
     return result
@@ -120,12 +121,16 @@ def _write(path: str, content: bytes, piece: int, result: int = 0) -> Program:
 
 
 def file_set_contents(process: Process, path: str, content: bytes) -> Program:
-    """Write ``path.tmp.PID`` and rename it; what is left of a failure is removed again."""
+    """Write ``path.tmp.PID`` in one ``write(2)`` and rename it; what is left of a failure is removed again."""
     temporary = f"{path}.tmp.{process.pid}"
-    result = yield Call("create", temporary)
+    for _ in range(_OPEN_TRIES):
+        result = yield Call("create", temporary)
+        if result != -Errno.EEXIST:
+            break
+        yield Call("delete", temporary)  # of a process of the same number that died over it
     if result < 0:
         return result
-    result = yield from _write(temporary, content, PERL_BUFFER_BYTES)
+    result = yield from _write(temporary, content)
     if result >= 0:
         result = yield Call("rename", temporary, to=path)
     if result < 0:
@@ -163,41 +168,57 @@ def cfs_lock(look: Look, name: str, protected: Program, timeout_s: int = LOCK_TI
 
 
 def create_guest(look: Look, process: Process, guest: Guest, config: bytes, storage: str, takes_ns: int) -> Program:
-    """``qm create``: claim the VMID with a locked configuration, make the disks, write the configuration.
+    """``qm create``: claim the VMID with a locked configuration; as a task, make the disks, write the configuration.
 
-    The disks take ``takes_ns``, under a cluster-wide lock if they are on a shared ``storage``.
+    The disks take ``takes_ns``, under a cluster-wide lock if they are on a shared ``storage``. If they fail, the
+    configuration goes again.
     """
+    result = yield from file_set_contents(process, guest.path, b"lock: create\n")
+    if result < 0:
+        return result
     task = process.upid("qmcreate" if guest.kind == "qemu" else "vzcreate", guest.vmid)
     yield Say("pvedaemon", f"starting task {task}")
-    result = yield from file_set_contents(process, guest.path, b"lock: create\n")
-    if result >= 0:
-        disks = _wait(takes_ns)
-        result = yield from (cfs_lock(look, f"storage-{storage}", disks) if storage else disks)
+    disks = _wait(takes_ns)
+    result = yield from (cfs_lock(look, f"storage-{storage}", disks) if storage else disks)
     if result >= 0:
         result = yield from file_set_contents(process, guest.path, config)
+    if result < 0:
+        yield Call("delete", guest.path)
     return (yield from _end_task(task, result))
 
 
 def set_guest(look: Look, process: Process, guest: Guest, option: str, value: str) -> Program:
-    """``qm set VMID --option value``: the configuration is read, changed and written as a whole."""
+    """``qm set VMID --option value`` of a guest that does not run: the configuration is written twice, as a whole.
+
+    First the change stands in the section ``[PENDING]``, then it is applied (``API2/Qemu.pm: $updatefn``,
+    ``QemuServer.pm: vmconfig_apply_pending``).
+    """
     config = look(guest.path)
     if config is None:
         return -Errno.ENOENT
     yield Say("pvedaemon", f"update {'VM' if guest.kind == 'qemu' else 'CT'} {guest.vmid}: -{option} {value}")
-    return (yield from file_set_contents(process, guest.path, with_option(config, option, value)))
+    pending = with_pending(config, option, value)
+    result = yield from file_set_contents(process, guest.path, pending)
+    if result >= 0:
+        result = yield from file_set_contents(process, guest.path, applied(pending))
+    return result
 
 
 def migrate_guest(look: Look, process: Process, guest: Guest, target_name: str, takes_ns: int) -> Program:
     """``qm migrate VMID TARGET``, the part on this node: lock the configuration, copy, move it to the other's folder.
 
-    The rename is the moment in which the guest changes hands. (What the target does then: ``unlock_guest``.)
+    It is written once with the lock and once more with the sizes of the disks (``QemuMigrate.pm: phase1``). The rename
+    is the moment in which the guest changes hands. (What the target does then: ``unlock_guest``.)
     """
     config = look(guest.path)
     if config is None:
         return -Errno.ENOENT
     task = process.upid("qmigrate" if guest.kind == "qemu" else "vzmigrate", guest.vmid)
     yield Say("pvedaemon", f"starting task {task}")
-    result = yield from file_set_contents(process, guest.path, with_option(config, "lock", "migrate"))
+    locked = with_option(config, "lock", "migrate")
+    result = yield from file_set_contents(process, guest.path, locked)
+    if result >= 0:
+        result = yield from file_set_contents(process, guest.path, locked)
     if result >= 0:
         yield Sleep(takes_ns)
         result = yield Call("rename", guest.path, to=guest._replace(node_name=target_name).path)
@@ -229,10 +250,41 @@ def destroy_guest(look: Look, process: Process, guest: Guest, takes_ns: int) -> 
 
 def with_option(config: bytes, option: str, value: str) -> bytes:
     """A guest's configuration with an option changed, added, or without it if ``value`` is empty."""
-    lines = [line for line in config.decode(errors="replace").splitlines() if line.partition(":")[0] != option]
+    now, pending = _sections(config)
+    return _text(_changed(now, option, value), pending)
+
+
+def with_pending(config: bytes, option: str, value: str) -> bytes:
+    """The configuration with the same change not applied yet."""
+    now, pending = _sections(config)
     if value:
-        lines.append(f"{option}: {value}")
-    return "".join(f"{line}\n" for line in sorted(lines)).encode()
+        return _text(now, _changed(pending, option, value))
+    return _text(now, _changed(_changed(pending, option, ""), "delete", option))
+
+
+def applied(config: bytes) -> bytes:
+    """The configuration with all that was pending applied."""
+    now, pending = _sections(config)
+    for line in pending:
+        option, _, value = line.partition(": ")
+        now = _changed(now, value, "") if option == "delete" else _changed(now, option, value)
+    return _text(now, [])
+
+
+def _sections(config: bytes) -> tuple[list[str], list[str]]:
+    """The lines in force, and those of the section of pending changes."""
+    now, _, pending = config.decode(errors="replace").partition(_PENDING)
+    return now.splitlines(), pending.splitlines()
+
+
+def _changed(lines: list[str], option: str, value: str) -> list[str]:
+    others = [line for line in lines if line.partition(":")[0] != option]
+    return sorted([*others, f"{option}: {value}"] if value else others)
+
+
+def _text(now: list[str], pending: list[str]) -> bytes:
+    lines = [*now, *(["", "[PENDING]", *pending] if pending else [])]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _end_task(task: str, result: int) -> Program:
