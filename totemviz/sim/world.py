@@ -338,6 +338,7 @@ def timeouts_ms(totem: TotemConfig) -> dict[str, int]:
         "consensus": totem.consensus_ms,
         "join": totem.join_ms,
         "merge": totem.merge_ms,
+        "token_warning": totem.token_warning_ms,
     }
 
 

@@ -9,6 +9,7 @@ is moving the cursor.
     timeline     the list, its file form (JSON lines) and its digest
     view         the cluster after an event (journeys: its writes)
     cursor       going anywhere (deliveries: where a message had reached everybody)
+    timers       what timers of a node run, and when they run out (periodic: those that start themselves again)
     conditions   a small language over the view (condition_words: its words), for stops: where a run is held
     watch        the invariants, checked while a run grows
     causes, why  what led to an event: the graph of causes, and the story in it

@@ -164,6 +164,7 @@ def _timeouts_ms(config: TotemConfig) -> dict[str, int]:
         "join": config.join_ms,
         "consensus": config.consensus_ms,
         "merge": config.merge_ms,
+        "token_warning": config.token_warning_ms,
     }
 
 

@@ -88,6 +88,9 @@ class NodeView(msgspec.Struct):
     queue: int = ev.UNKNOWN
     queue_level: str = ""
     client_queues: dict[int, ClientQueue] = {}
+    reloaded_ns: int = -1
+    timeouts_before_ms: dict[str, int] = {}
+    token_since_ns: int = -1
     token_deadline_ns: int = -1
     blocked_since_ns: int = -1
     blocked_why: str = ""
@@ -172,6 +175,7 @@ class ClusterView:
         return self.run.timeouts_ms.get("token", 0) if self.run else 0
 
     def _arm_token_timer(self, node: NodeView) -> None:
+        node.token_since_ns = self.time_ns
         node.token_deadline_ns = self.time_ns + node.token_ms * MS
 
     @property
@@ -199,6 +203,8 @@ class ClusterView:
     def _timeouts_changed(self, event: Event, body: ev.TimeoutsChanged) -> None:
         changed = [*self.nodes.values()] if event.node == ev.WORLD else [self._node(event)]
         for node in changed:
+            node.reloaded_ns = event.time_ns
+            node.timeouts_before_ms = node.own_timeouts_ms or (self.run.timeouts_ms if self.run is not None else {})
             node.token_ms = body.timeouts_ms.get("token", 0)
             node.own_timeouts_ms = body.timeouts_ms
         if self.run is not None and all(node.own_timeouts_ms == body.timeouts_ms for node in self.nodes.values()):

@@ -13,10 +13,10 @@ A panel is one file: ``ring`` (over ``circle``, where its nodes lie, and ``links
 (the ring in a line, for small terminals), ``stages``, ``writes``, ``nodes``, ``spacetime`` (over ``stretch``, which
 cuts a stretch of the run into instants, and ``lifelines``), ``eventlist``, ``log`` (with what a line means), ``bytes``
 (with ``layers``), ``code`` (over ``source`` and ``counterparts``: our function and its namesake), ``files``, ``why``
-(over ``whygraph``), ``inspector``, ``scrubber``, ``header``, ``footer``. Its ``draw`` returns plain lines of (text,
-role) pairs (``paint.py``) for a width and a height; what a role looks like is the theme's business (``theme.py``). The
-base class (``panel.py``) compares the lines with those on screen and repaints only rows that differ, so one step costs
-little however much is on the screen; lists draw only the lines in sight.
+(over ``whygraph``), ``inspector`` (over ``nodedisk``), ``scrubber``, ``header``, ``footer``. Its ``draw`` returns plain
+lines of (text, role) pairs (``paint.py``) for a width and a height; what a role looks like is the theme's business
+(``theme.py``). The base class (``panel.py``) compares the lines with those on screen and repaints only rows that
+differ, so one step costs little however much is on the screen; lists draw only the lines in sight.
 
 Only what a step changed is lit: a panel names what it draws, and ``lit.py`` knows what stood there one position ago.
 No meaning hangs on colour alone. Three layouts (80×24, 120×40, 200×60) are style rules in ``cockpit.tcss``. Nothing

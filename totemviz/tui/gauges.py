@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from totemviz.tui.paint import CHANGED, DIM, FAINT, GOOD, PLAIN, TROUBLE, Line, Span
 
 EIGHTHS = "▁▂▃▄▅▆▇█"
+CHART_ROWS = 3
 
 
 def bar(share: float, width: int, urgent: bool = False) -> Line:
@@ -16,17 +17,30 @@ def bar(share: float, width: int, urgent: bool = False) -> Line:
     return [("█" * full, TROUBLE if urgent else DIM), ("░" * (width - full), FAINT)]
 
 
-def plot(values: Sequence[int], slow_from: int) -> Line:
-    """A column per value, as high as its logarithm; values from ``slow_from`` on stand out."""
-    if not values:
-        return [("none yet", DIM)]
+def chart(values: Sequence[int], slow_from: int, words: Callable[[int], str], width: int) -> list[Line]:
+    """A column per value over ``CHART_ROWS`` rows, on a logarithmic scale whose ends are told on the left.
+
+    Values from ``slow_from`` on stand out. ``width``: cells there are; the latest values are shown.
+    """
+    top = words(max(values)) if max(values) > min(values) else ""
+    labels = [top, *[""] * (CHART_ROWS - 2), words(min(values))]
+    room = max(len(label) for label in labels)
+    shown = values[-max(1, width - room - 2) :]
     low, high = math.log(max(1, min(values))), math.log(max(2, *values))
-    reach = max(high - low, 1e-9)
-    spans: list[Span] = []
-    for value in values:
-        height = round((math.log(max(1, value)) - low) / reach * (len(EIGHTHS) - 1)) if reach > 1e-6 else 0
-        spans.append((EIGHTHS[height], TROUBLE if value >= slow_from else PLAIN))
-    return spans
+    steps = CHART_ROWS * len(EIGHTHS)
+    heights = [
+        1 + round((math.log(max(1, value)) - low) / max(high - low, 1e-9) * (steps - 1)) if high - low > 1e-6 else 1
+        for value in shown
+    ]
+    lines = []
+    for row, label in enumerate(labels):
+        floor = (CHART_ROWS - 1 - row) * len(EIGHTHS)
+        line: Line = [(f"{label:>{room}} ", DIM), ("┤", FAINT)]
+        for value, height in zip(shown, heights, strict=True):
+            part = max(0, min(len(EIGHTHS), height - floor))
+            line.append((EIGHTHS[part - 1] if part else " ", TROUBLE if value >= slow_from else PLAIN))
+        lines.append(line)
+    return lines
 
 
 def window(have: set[int], aru: int, high: int, width: int) -> Line:
@@ -44,3 +58,15 @@ def window(have: set[int], aru: int, high: int, width: int) -> Line:
         else:
             spans.append(("·", TROUBLE))
     return spans or [("empty", DIM)]
+
+
+def window_marks(marks: dict[str, int], aru: int, high: int, width: int) -> Line:
+    """Marks under a window of the same arguments: where a sequence number stands, ``◂`` if it lies further back."""
+    first = max(1, high - width + 1)
+    cells = [" "] * max(1, high - first + 1)
+    for mark, seq in marks.items():
+        if seq >= first and seq - first < len(cells):
+            cells[seq - first] = mark
+        elif 0 <= seq < first:
+            cells[0] = "◂"
+    return [("".join(cells).rstrip() or " ", DIM)]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
 
 from totemviz.corosync import effects as corosync
 from totemviz.totem import wire
-from totemviz.totem.config import MS
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event
+from totemviz.trace.periodic import Periodic, Phases
 from totemviz.trace.timers import timers_of
 from totemviz.trace.view import NodeView
 from totemviz.trace.wallclock import RIGHT
 from totemviz.trace.words import (
-    DISK_TROUBLE_WORDS,
     GATHER_WORDS,
     WATCHDOG_LATE_NS,
     WATCHDOG_RESET_NS,
@@ -25,16 +23,21 @@ from totemviz.trace.words import (
     who,
 )
 from totemviz.tui import marks
-from totemviz.tui.gauges import bar, plot, window
+from totemviz.tui.gauges import bar, window, window_marks
 from totemviz.tui.index import EventIndex
 from totemviz.tui.moment import Moment
+from totemviz.tui.nodedisk import QUEUE_EVENTS, disk_lines
 from totemviz.tui.paint import DIM, GOOD, HEAD, PLAIN, TROUBLE, Drawing, Line, cell, clip, number
 from totemviz.tui.textpanel import TextPanel
 
 LABEL = 15
-BAR = 20
+BAR_MIN, BAR_MAX = 6, 20
+TIMER_NAME, TIMER_WORDS = 17, 18
+URGENT = ("token loss", "consensus", "token warning")
+"""Timers whose end is bad news; the others run out all the time."""
+
 FSYNCS = 40
-SLOW_FSYNC_NS = 100 * MS
+QUEUE_LOOKED_AT = 40
 WINDOW = 40
 LOOK_BACK_EVENTS = 3_000
 TWO_COLUMNS_FROM = 110
@@ -48,6 +51,8 @@ class Inspector(TextPanel):
         self._fsyncs = EventIndex(lambda event: isinstance(event.body, ev.FsyncFinished))
         self._groups = EventIndex(lambda event: isinstance(event.body, corosync.CpgConfchg | ev.ProcessKilled))
         self._quorum = EventIndex(lambda event: isinstance(event.body, corosync.QuorumChanged))
+        self._queue = EventIndex(lambda event: isinstance(event.body, QUEUE_EVENTS))
+        self._periodic = Periodic()
 
     def content(self, moment: Moment, width: int) -> Drawing:  # noqa: D102
         view = moment.view
@@ -55,19 +60,20 @@ class Inspector(TextPanel):
         node = view.nodes.get(nodeid)
         if node is None:
             return Drawing([[(" No node is known yet.", DIM)]])
-        for index in (self._fsyncs, self._groups, self._quorum):
+        for index in (self._fsyncs, self._groups, self._quorum, self._queue, self._periodic):
             if not index.sync(moment.timeline):
                 self.set_timer(0.02, self.redraw)
         head: Line = [(f" {marks.letter(node)} ", HEAD), (f"{node.info.name}, node id {nodeid}", PLAIN)]
         hint = "" if moment.chosen else "   (click a node or press n to choose another)"
         head += [(f", {plural(node.info.votes, 'vote')}", DIM), (hint, DIM)]
-        ring = [*_ring(node, moment), *_timers(node, moment), *_queues(node, moment)]
+        half = width if width < TWO_COLUMNS_FROM else width // 2
+        phases = self._periodic.at(nodeid, moment.position)
+        ring = [*_ring(node, moment), *_timers(node, moment, phases, half), *_queues(node, moment)]
         above = [*self._groups_of(node, moment), *self._votes(node, moment), *_pmxcfs(node, moment)]
-        above += self._disk(node, moment)
+        above += self._disk(node, moment, half)
         if width < TWO_COLUMNS_FROM:
             lines = [*ring, *above]
         else:
-            half = width // 2
             rows = max(len(ring), len(above))
             lines = [[*cell(_at(ring, row), half), *_at(above, row)] for row in range(rows)]
         return Drawing([clip(line, width) for line in [head, *lines]])
@@ -115,31 +121,15 @@ class Inspector(TextPanel):
         state: tuple[str, str] = (" ✓", GOOD) if node.quorate else (" ✖ /etc/pve is read-only here", TROUBLE)
         return [[*_fact("quorum", summed), state]]
 
-    def _disk(self, node: NodeView, moment: Moment) -> list[Line]:
-        now_ns = moment.now_ns
-        words, role = node.disk or "?", PLAIN
-        if node.stalled_until_ns > now_ns:
-            words, role = f"{words}, stalled for another {span(node.stalled_until_ns - now_ns)}", TROUBLE
-        if node.disk_trouble:
-            words, role = f"{words}, {DISK_TROUBLE_WORDS.get(node.disk_trouble, node.disk_trouble)}", TROUBLE
-        if node.loaded_until_ns > now_ns:
-            words += f", {node.disk_load} for another {span(node.loaded_until_ns - now_ns)}"
-        lines = [_fact("disk", words, role)]
-        if not node.disk:
-            return lines
-        if node.fsync_since_ns >= 0:
-            waits_ns = now_ns - node.fsync_since_ns
-            text = f"fsync of {node.fsync_file} for {span(waits_ns)}"
-            lines.append(_fact("disk queue", text, TROUBLE if waits_ns > SLOW_FSYNC_NS else PLAIN))
-        else:
-            lines.append(_fact("disk queue", "empty", DIM))
-        done = self._latest(self._fsyncs, moment, lambda event: event.node == node.info.nodeid, FSYNCS)
+    def _disk(self, node: NodeView, moment: Moment, width: int) -> list[Line]:
+        def of_node(event: Event) -> bool:
+            return event.node == node.info.nodeid
+
+        done = self._latest(self._fsyncs, moment, of_node, FSYNCS)
         took = [event.body.took_ns for event in done if isinstance(event.body, ev.FsyncFinished)]
-        lines.append([*_fact("fsync history", ""), *plot(took, SLOW_FSYNC_NS)])
-        if took:
-            text = f"{node.fsyncs} in all; of the last {len(took)} the median {span(int(median(took)))}, the longest "
-            lines.append(_fact("", f"{text}{span(max(took))}", DIM))
-        return lines
+        queue = self._latest(self._queue, moment, of_node, QUEUE_LOOKED_AT)
+        told = disk_lines(node, moment, queue, took, width - LABEL - 2)
+        return [[*_fact(label, ""), *line] for label, line in told]
 
 
 def _at(lines: list[Line], row: int) -> Line:
@@ -168,14 +158,17 @@ def _ring(node: NodeView, moment: Moment) -> list[Line]:
     return lines
 
 
-def _timers(node: NodeView, moment: Moment) -> list[Line]:
+def _timers(node: NodeView, moment: Moment, phases: Phases, width: int) -> list[Line]:
+    """A bar with the time left for every timer that runs."""
     lines: list[Line] = []
-    for timer in timers_of(node, moment.view, moment.timeline):
+    room = max(BAR_MIN, min(BAR_MAX, width - LABEL - 1 - TIMER_NAME - TIMER_WORDS))
+    for timer in timers_of(node, moment.view, moment.timeline, moment.now_ns, phases):
         left_ns = max(0, timer.deadline_ns - moment.now_ns)
         share = left_ns / max(1, timer.length_ns)
-        label = [(f" {'timers' if not lines else '':<{LABEL}}", DIM), (f"{timer.name:<17}", PLAIN)]
-        text = f" {span(left_ns)} of {span(timer.length_ns)}" if left_ns else " ran out: nobody looks at it"
-        lines.append([*label, *bar(share, BAR, share < 0.25), (text, PLAIN if share >= 0.25 else TROUBLE)])
+        label = [(f" {'timers' if not lines else '':<{LABEL}}", DIM), (f"{timer.name:<{TIMER_NAME}}", PLAIN)]
+        text = f" {span(left_ns)} of {span(timer.length_ns)}" if left_ns else " ran out, unseen"
+        urgent = share < 0.25 and timer.name in URGENT
+        lines.append([*label, *bar(share, room, urgent), (text, TROUBLE if urgent or not left_ns else PLAIN)])
     return lines or [_fact("timers", "none runs" if not moment.recorded else "?", DIM)]
 
 
@@ -188,14 +181,23 @@ def _queues(node: NodeView, moment: Moment) -> list[Line]:
         while aru + 1 in have:  # what came since the last token
             aru += 1
         high = max([high, *have])
+        marks_below = {"△": _everybody(node, moment), "▲": aru}
         lines.append([*_fact("sort queue", ""), *window(have, aru, high, WINDOW)])
+        lines.append([*_fact("", ""), *window_marks(marks_below, aru, high, WINDOW)])
         holes = [seq for seq in range(aru + 1, high + 1) if seq not in have]
         missing = f", {plural(len(holes), 'hole')}: {holes[0]} …" if holes else ""
-        lines.append(_fact("", f"aru {aru}, highest seq known {high}{missing}", TROUBLE if holes else DIM))
+        all_have = f", △ all have {marks_below['△']}" if marks_below["△"] >= 0 else ""
+        lines.append(_fact("", f"▲ aru {aru}{all_have}, highest {high}{missing}", TROUBLE if holes else DIM))
     for client, queue in sorted(node.client_queues.items()):
         text = f"client {client}: {queue.queued} events, {queue.queued_bytes:,} bytes".replace(",", " ")
         lines.append(_fact("client queues", text, TROUBLE if queue.queued else DIM))
     return lines
+
+
+def _everybody(node: NodeView, moment: Moment) -> int:
+    """What all members of the node's ring have received, by their own word; -1 if one has not said it."""
+    members = [moment.view.nodes[nodeid] for nodeid in node.members if nodeid in moment.view.nodes]
+    return min((member.aru if member.ring_id == node.ring_id else -1 for member in members), default=-1)
 
 
 def _received(node: NodeView, moment: Moment) -> set[int]:
@@ -223,7 +225,7 @@ def _pmxcfs(node: NodeView, moment: Moment) -> list[Line]:
         "runs" if node.pmxcfs_alive else "?" if moment.recorded else "down"
     )
     lines = [_fact("pmxcfs", mode, TROUBLE if mode == "down" else PLAIN)]
-    text = f"version {number(node.version)}, durable up to {number(node.durable_version)}"
+    text = f"version {number(node.version)}, durable up to {number(node.durable_version)} · 7: its tree"
     lines.append(_fact("/etc/pve", text, PLAIN if node.version == node.durable_version else TROUBLE))
     if node.lrm_state:
         lines.append(_high_availability(node, moment.now_ns))
