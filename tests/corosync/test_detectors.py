@@ -1,4 +1,5 @@
-"""The three detectors of a daemon that does not run, one millisecond to either side of their thresholds (sheet §1.7).
+"""The detectors of a daemon that does not run, one millisecond to either side of their thresholds (sheet §1.7), and
+that of a ring that does not come about.
 
 Three nodes with a token timeout of 3650 ms: not scheduled above 2920 ms, token warning at 2737 ms, pause above 1825 ms.
 """
@@ -12,8 +13,10 @@ import pytest
 from tests.corosync.bus import Bus
 from tests.totem.cluster import Cluster, config
 from totemviz.corosync.conf import load
-from totemviz.corosync.daemon import SCHEDULER_WATCH
-from totemviz.totem.effects import Log, RingId, TokenReceived, TotemTimer
+from totemviz.corosync.daemon import DaemonOutput
+from totemviz.corosync.watches import FORMATION_WATCH, NO_RING, SCHEDULER_WATCH
+from totemviz.totem.effects import Level, Log, RingId, SetTimer, StateEntered, TokenReceived, TotemTimer
+from totemviz.totem.states import Gather, State
 from totemviz.totem.wire import Join
 
 LAB = load(Path(__file__).parent / "data" / "lab-3-nodes-udpu.conf")
@@ -31,6 +34,31 @@ def test_not_scheduled(late_ms: int, said: bool) -> None:
         "Consider token timeout increase."
     )
     assert lines == ([text] if said else [])
+
+
+def enters(bus: Bus, now_ms: int, *entered: Gather | State) -> list[DaemonOutput]:
+    """Node 1 enters GATHER for these reasons, or another state."""
+    bus.rings[1].pending = [
+        StateEntered("GATHER", what, what.text, RingId(1, 1), (), ())
+        if isinstance(what, Gather)
+        else StateEntered(what, -1, "", RingId(1, 1), (), ())
+        for what in entered
+    ]
+    outputs = bus.daemons[1].receive(now_ms * MS, b"")
+    return [out for out in outputs if not isinstance(out, StateEntered)]
+
+
+def test_no_ring_comes_about() -> None:
+    """Said every 1.5 s from the fourth agreement without a ring on, until a ring is being formed."""
+    bus, fruitless = Bus(LAB), Gather.CONSENSUS_EXPIRED
+    said = [Log(Level.WARNING, "MAIN", NO_RING), SetTimer(FORMATION_WATCH, 1500 * MS)]
+    assert enters(bus, 2000, fruitless, fruitless, fruitless) == []
+    assert enters(bus, 4000, Gather.MERGE_JOIN, fruitless) == [SetTimer(FORMATION_WATCH, 500 * MS)]
+    assert bus.daemons[1].expire(4500 * MS, FORMATION_WATCH) == said
+    assert enters(bus, 4600, fruitless) == []
+    assert bus.daemons[1].expire(6000 * MS, FORMATION_WATCH) == said
+    assert enters(bus, 6100, State.COMMIT, Gather.TOKEN_LOST_COMMIT, fruitless) == []
+    assert bus.daemons[1].expire(7500 * MS, FORMATION_WATCH) == []
 
 
 def silent_ring() -> tuple[Cluster, int]:

@@ -262,8 +262,7 @@ def test_a_large_message_reaches_every_client_as_it_was_sent() -> None:
     bus.forget()
     payload = bytes(range(251)) * 9000
     for part in parts_of(payload):
-        error, _ = bus.daemons[1].cpg_mcast_part(0, 1, part.total, part.part, part.payload)
-        assert error is CpgError.OK
+        assert bus.daemons[1].requests.mcast_part(1, part.total, part.part, part.payload) is CpgError.OK
         bus.rotate(1, 2, 3)
     for node in (1, 2, 3):
         assembler = PartAssembler()
@@ -277,15 +276,15 @@ def test_a_large_message_reaches_every_client_as_it_was_sent() -> None:
 def test_a_change_of_the_group_interrupts_a_large_message() -> None:
     bus = roomy_cluster()
     first, second = parts_of(bytes(2_000_000))
-    assert bus.daemons[1].cpg_mcast_part(0, 1, first.total, first.part, first.payload)[0] is CpgError.OK
+    assert bus.daemons[1].requests.mcast_part(1, first.total, first.part, first.payload) is CpgError.OK
     bus.rotate(1, 2, 3)
     connected(bus, 2)
     bus.forget()
-    error, outputs = bus.daemons[1].cpg_mcast_part(0, 1, second.total, second.part, second.payload)
+    error = bus.daemons[1].requests.mcast_part(1, second.total, second.part, second.payload)
     assert error is CpgError.INTERRUPT
-    lines = [output for output in outputs if isinstance(output, Log) and output.level == "error"]
-    assert lines[0].text == r"*** 0x1 can't mcast to group pve_dcdb_v1\x00 state:3, error:16"
     bus.rotate(1, 2, 3)
+    lines = [output for output in bus.outputs[1] if isinstance(output, Log) and output.level == "error"]
+    assert lines[0].text == r"*** 0x1 can't mcast to group pve_dcdb_v1\x00 state:3, error:16"
     assert not bus.of(3, CpgPartDelivered)
 
 

@@ -3,11 +3,12 @@
 The ring below this room gives three things, in one order on all members: packets, configuration changes, and the
 moments at which a token has left. Everything here is made of those three.
 
-    clients      their library (libcpg), their rings (ipc), the daemon's side of both (ipc_server)
+    clients      their library (libcpg), their rings (ipc), the daemon's side of both (ipc_server, requests)
     services     cmap (0) · cfg (1) · cpg (2) · quorum (3) · votequorum (5)        of these names; votes, qdevice
     sync         after a new ring: service build, then per service process, barrier, activate            sync
     messages     group address + service message, corosync's bytes                wire, layouts, decoders
-    ring         totemviz.totem
+    ring         totemviz.totem, as the daemon uses it                            ring_machine
+    main thread  does it run in time, does a ring come about                      watches
 
 Rules of the room:
 

@@ -26,25 +26,15 @@ from totemviz.corosync.effects import (
     Response,
     SyncCompleted,
 )
-from totemviz.corosync.ipc import (
-    ATOMIC_MESSAGE_SIZE_MAX,
-    CPG_JOIN_REQUEST_SIZE,
-    CPG_LEAVE_REQUEST_SIZE,
-    CPG_MCAST_REQUEST_SIZE,
-    CPG_PARTIAL_REQUEST_SIZE,
-    FLUSH_TIMER,
-    RECHECK_TIMER,
-    Join,
-    Leave,
-    Mcast,
-    QueueLevel,
-)
+from totemviz.corosync.ipc import FLUSH_TIMER, RECHECK_TIMER, Mcast, QueueLevel
 from totemviz.corosync.ipc_server import IpcServer
 from totemviz.corosync.quorum import Quorum
+from totemviz.corosync.requests import CpgRequests
 from totemviz.corosync.ring_machine import PacketReassembler, RingMachine
 from totemviz.corosync.service import Service, SyncService
 from totemviz.corosync.sync import Sync
 from totemviz.corosync.votequorum import Votequorum, VotequorumTimer
+from totemviz.corosync.watches import FORMATION_WATCH, SCHEDULER_WATCH, FormationWatch, SchedulerWatch
 from totemviz.totem import effects as totem
 from totemviz.totem.config import MS
 from totemviz.totem.effects import (
@@ -54,6 +44,7 @@ from totemviz.totem.effects import (
     Level,
     Log,
     SetTimer,
+    StateEntered,
     StoreRingId,
     TokenSent,
     TotemTimer,
@@ -67,9 +58,6 @@ GROUP_SERVICES_PARTS = (wire.PREFIX_SERVICES[:4], wire.GROUP_SERVICES)
 GROUP_SYNC_PARTS = (wire.PREFIX_SYNC[:4], wire.GROUP_SYNC)
 
 _VOTEQUORUM_TIMERS = frozenset(VotequorumTimer)
-
-SCHEDULER_WATCH = "scheduler_watch"
-"""The daemon's own timer, by which it notices that it did not run (``main.c: timer_function_scheduler_timeout``)."""
 
 RING_ID_LOADED = "Created or loaded sequence id"
 
@@ -105,8 +93,8 @@ class Daemon:
         self._loaded = False
         self._exit_reason: str | None = None
         self._leaving = False
-        self._wall_ms = wall_ms
-        self._scheduled_ns = 0
+        self._scheduler_watch = SchedulerWatch(self, lambda: self.conf.totem.token_ms, wall_ms)
+        self._formation_watch = FormationWatch(self)
         self.cmap = Cmap(self, conf.config_version)
         self.cpg = Cpg(self, conf.quirks)
         self.quorum = Quorum(self)
@@ -119,8 +107,10 @@ class Daemon:
         self.sync = Sync(self, services, self._sync_completed, conf.quirks)
         self._services: Mapping[int, Service] = {service.service_id: service for service in (self.cfg, *services)}
         self.ipc = IpcServer(self, ring, conf.totem.net_mtu)
+        self.requests = CpgRequests(self, self.ipc, self.cpg, self._admission)
         self._own_timers: Mapping[str, Callable[[], None]] = {
-            SCHEDULER_WATCH: self._watch_scheduler,
+            SCHEDULER_WATCH: lambda: self._scheduler_watch.expire(self._now_ns),
+            FORMATION_WATCH: self._formation_watch.expire,
             RECHECK_TIMER: self.ipc.recheck_level,
             FLUSH_TIMER: lambda: self.ipc.flush(self._now_ns),
         }
@@ -128,6 +118,7 @@ class Daemon:
             Deliver: self._deliver,
             TokenSent: self._token_sent,
             ConfigurationChange: self._configuration_change,
+            StateEntered: self._state_entered,
             StoreRingId: self._store_ring_id,
         }
 
@@ -207,7 +198,8 @@ class Daemon:
 
     def reload_config(self, now_ns: int) -> tuple[CpgError, list[DaemonOutput]]:
         """``corosync-cfgtool -R`` on this node: all daemons read their files again. OK means that it was asked."""
-        error = self._admission(now_ns)
+        self._now_ns = now_ns
+        error = self._admission()
         if error is CpgError.OK:
             self.cfg.request_reload()
         return error, self._finish()
@@ -227,7 +219,8 @@ class Daemon:
         LIBRARY while nothing listens (before the services are loaded, after exit), TRY_AGAIN before the first sync is
         complete (the daemon refuses with EAGAIN, ``ipc_glue.c: cs_ipcs_connection_accept``).
         """
-        error = self._listening(now_ns)
+        self._now_ns = now_ns
+        error = self._listening()
         if error is CpgError.OK:
             self.ipc.connect(client)
             self.cpg.connect(client)
@@ -239,15 +232,10 @@ class Daemon:
         if self.ipc.flush_waits:
             self.ipc.flush(self._now_ns)
         request = self.ipc.connections[client].take_request()
-        if isinstance(request, Mcast):
-            return self.cpg_mcast(now_ns, client, request.payload)[1]
-        if isinstance(request, Join):
-            error, outputs = self.cpg_join(now_ns, client, request.pid, request.group)
-        elif isinstance(request, Leave):
-            error, outputs = self.cpg_leave(now_ns, client)
-        else:
-            error, outputs = self.cpg_mcast_part(now_ns, client, request.total, request.part, request.payload)
-        return [*outputs, Response(client, error)]
+        error = self.requests.do(client, request)
+        if not isinstance(request, Mcast):
+            self.emit(Response(client, error))
+        return self._finish()
 
     def client_readable(self, now_ns: int) -> list[DaemonOutput]:
         """A client has read so much that its socket can be written again: one pass of the main loop."""
@@ -257,43 +245,18 @@ class Daemon:
 
     def cpg_join(self, now_ns: int, client: int, pid: int, group: str) -> tuple[CpgError, list[DaemonOutput]]:
         """Handle a request cpg_join. ``group`` is text with one character per byte."""
-        error = self._admission(now_ns)
-        if error is CpgError.OK:
-            self.ipc.reserve(CPG_JOIN_REQUEST_SIZE)
-            self.cpg.connect(client)
-            error = self.cpg.join(client, pid, group.encode("latin-1", "replace"))
-        return error, self._finish()
+        self._now_ns = now_ns
+        return self.requests.join(client, pid, group), self._finish()
 
     def cpg_leave(self, now_ns: int, client: int) -> tuple[CpgError, list[DaemonOutput]]:
         """Handle a request cpg_leave."""
-        error = self._admission(now_ns, client)
-        if error is CpgError.OK:
-            self.ipc.reserve(CPG_LEAVE_REQUEST_SIZE)
-            error = self.cpg.leave(client)
-        return error, self._finish()
+        self._now_ns = now_ns
+        return self.requests.leave(client), self._finish()
 
     def cpg_mcast(self, now_ns: int, client: int, payload: bytes) -> tuple[CpgError, list[DaemonOutput]]:
-        """Handle a request cpg_mcast_joined. OK means queued and nothing more; nobody tells the client."""
-        error = self._admission(now_ns, client)
-        size = CPG_MCAST_REQUEST_SIZE + len(payload)
-        if error is CpgError.OK and len(payload) > ATOMIC_MESSAGE_SIZE_MAX:
-            error = CpgError.INVALID_PARAM
-        elif error is CpgError.OK and not self.ipc.reserve(size):
-            self.log(Level.WARNING, "MAIN", "*** cs_ipcs_msg_process() (2:2 - 1) No buffer space available!")
-        elif error is CpgError.OK:
-            self.cpg.mcast(client, payload)
-        return error, self._finish()
-
-    def cpg_mcast_part(
-        self, now_ns: int, client: int, total: int, part: int, payload: bytes
-    ) -> tuple[CpgError, list[DaemonOutput]]:
-        """Handle one part of a message above the atomic size; unlike a whole one it is answered."""
-        error = self._admission(now_ns, client)
-        if error is CpgError.OK and not self.ipc.reserve(CPG_PARTIAL_REQUEST_SIZE + len(payload)):
-            error = CpgError.TRY_AGAIN
-        elif error is CpgError.OK:
-            error = self.cpg.mcast_part(client, total, part, payload)
-        return error, self._finish()
+        """Handle a request cpg_mcast_joined."""
+        self._now_ns = now_ns
+        return self.requests.mcast(client, payload), self._finish()
 
     def cpg_disconnect(self, now_ns: int, client: int) -> tuple[CpgError, list[DaemonOutput]]:
         """cpg_finalize, or the client died. Its leave is sent even during sync."""
@@ -304,8 +267,7 @@ class Daemon:
         self.cpg.disconnect(client)
         return CpgError.OK, self._finish()
 
-    def _listening(self, now_ns: int) -> CpgError:
-        self._now_ns = now_ns
+    def _listening(self) -> CpgError:
         if self.exited or not self._loaded:
             return CpgError.LIBRARY
         if not self.connections_allowed:
@@ -313,12 +275,11 @@ class Daemon:
             return CpgError.TRY_AGAIN
         return CpgError.OK
 
-    def _admission(self, now_ns: int, client: int | None = None) -> CpgError:
+    def _admission(self, client: int | None = None) -> CpgError:
         """May a request be done now? The library asks the same before it sends one."""
-        self._now_ns = now_ns
         if client is not None and not self.exited and self._loaded and client not in self.cpg.connections:
             return CpgError.BAD_HANDLE
-        error = self._listening(now_ns)
+        error = self._listening()
         if error is not CpgError.OK:
             return error
         if self.sync_in_process:
@@ -407,8 +368,8 @@ class Daemon:
         ]
         place = places[0] + 1 if places else 0
         self._out.extend(lines.interface_up(self.conf, self.nodeid))
-        self._scheduled_ns = self._now_ns
-        self.set_timer(SCHEDULER_WATCH, self.conf.totem.token_ms // 3)
+        self._scheduler_watch.start(self._now_ns)
+        self._formation_watch.start(self._now_ns)
         self._walk(outputs[:place])
         for name in lines.LOADED_BEFORE_QUORUM:
             self._out.extend(lines.service_loaded(name))
@@ -419,18 +380,6 @@ class Daemon:
         self._loaded = True
         self._out.extend(lines.links_configured(self.conf, self.nodeid))
         self._walk(outputs[place:])
-
-    def _watch_scheduler(self) -> None:
-        """Every third of the token timeout: has it been much longer? (sheet §1.7)"""
-        token_ns = self.conf.totem.token_ms * MS
-        passed_ns, threshold_ns = self._now_ns - self._scheduled_ns, token_ns * 4 // 5
-        if passed_ns > threshold_ns:
-            at_ms = self._wall_ms(self._now_ns)
-            text = f"(@{at_ms}) for {passed_ns / MS:.4f} ms (threshold is {threshold_ns / MS:.4f} ms)"
-            text = f"Corosync main process was not scheduled {text}. Consider token timeout increase."
-            self.log(Level.WARNING, "MAIN", text)
-        self._scheduled_ns = self._now_ns
-        self.set_timer(SCHEDULER_WATCH, self.conf.totem.token_ms // 3)
 
     def _deliver(self, delivery: Deliver) -> None:
         """One totempg packet in its place in the total order."""
@@ -472,6 +421,10 @@ class Daemon:
             self._exit_reason = "signal"
         if self.sync.work_waiting:
             self.sync.token_sent()
+
+    def _state_entered(self, entered: StateEntered) -> None:
+        self._out.append(entered)
+        self._formation_watch.state_entered(self._now_ns, entered)
 
     def _configuration_change(self, change: ConfigurationChange) -> None:
         """A transitional or regular configuration (``main.c: confchg_fn``, sheet §8.1)."""

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
-from totemviz.corosync.daemon import SCHEDULER_WATCH
 from totemviz.corosync.ipc import FLUSH_TIMER, RECHECK_TIMER
+from totemviz.corosync.watches import FORMATION_WATCH, SCHEDULER_WATCH
 from totemviz.totem.effects import TotemTimer
 
 COROSYNC, PMXCFS = "corosync", "pmxcfs"
@@ -166,5 +166,7 @@ class Timers:
             self._due(*key)
 
 
-QUIET_TIMERS: frozenset[str] = frozenset({TotemTimer.PAUSE, SCHEDULER_WATCH, RECHECK_TIMER, FLUSH_TIMER})
+QUIET_TIMERS: frozenset[str] = frozenset(
+    {TotemTimer.PAUSE, SCHEDULER_WATCH, FORMATION_WATCH, RECHECK_TIMER, FLUSH_TIMER}
+)
 """Timers whose expiry only rearms them: not worth an event, unless something is said."""

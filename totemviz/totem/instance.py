@@ -59,7 +59,6 @@ class Instance:
         self.originated_orf_token = False
         self.orf_token_discard = False
         self.failed_to_recv = False
-        self.continuous_gather = 0
         self.pause_timestamp_ns = 0
         self.datagrams_waiting = 0  # in the socket, behind the one that is handled; the world says so
 

@@ -35,8 +35,6 @@ def enter_gather(node: Instance, reason: Gather) -> None:
     node.consensus = {node.nodeid}
     node.log(Level.DEBUG, f"entering GATHER state from {reason.value}({reason.text}).")
     node.state = GATHER
-    if reason is Gather.CONSENSUS_EXPIRED:
-        node.continuous_gather += 1
 
 
 def send_join(node: Instance) -> None:
@@ -280,7 +278,6 @@ def enter_commit(node: Instance) -> None:
     node.set_timer(TotemTimer.TOKEN_RETRANSMIT)
     node.set_timer(TotemTimer.TOKEN_LOSS)
     node.set_timer(TotemTimer.TOKEN_WARNING)
-    node.continuous_gather = 0
     node.trc = node.pbl = node.cbl = 0
     node.observe_state(COMMIT, -1, "agreed; the commit token collects what everybody holds")
 

@@ -60,7 +60,6 @@ def enter_recovery(node: Instance, token: CommitToken) -> None:
     node.set_timer(TotemTimer.TOKEN_WARNING)
     node.set_timer(TotemTimer.TOKEN_RETRANSMIT)
     node.state = RECOVERY
-    node.continuous_gather = 0
     node.observe_state(RECOVERY, -1, "exchanging what members still lack of the old ring")
 
 
@@ -159,7 +158,6 @@ def enter_operational(node: Instance) -> None:
     if unannounced:
         node.log(Level.NOTICE, f"Failed to receive the leave message.{_listing(' failed:', unannounced)}")
     node.state = OPERATIONAL
-    node.continuous_gather = 0
     node.received_flg = True
     node.set_timer(TotemTimer.PAUSE)
     node.old_ring_id = node.ring_id

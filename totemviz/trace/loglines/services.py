@@ -75,6 +75,12 @@ LINES: tuple[tuple[str, str, str], ...] = (
         "The daemon itself did not run for that long: an overloaded or paused host, or a write to a stalled disk.",
     ),
     (
+        "Totem is unable to form a cluster because of an operating system or network fault (reason: {}). "
+        "The most common cause of this message is that the local firewall is configured improperly.",
+        "main.c: corosync_totem_stats_updater",
+        "More than three times running all agreed on members, and then no commit token came: looked at every 1.5 s.",
+    ),
+    (
         "Storing new sequence id for ring {}",
         "main.c: corosync_ring_id_store",
         "The ring sequence goes to a small file, on the main thread: a stalled disk stalls the daemon here.",
