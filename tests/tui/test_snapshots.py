@@ -1,4 +1,7 @@
-"""Pictures of the cockpit at the three sizes. After ``--snapshot-update``, look at them."""
+"""Pictures of the cockpit at the three sizes, in the dark theme; ``test_looks`` compares the other looks with them.
+
+After ``--snapshot-update``, look at them.
+"""
 
 from __future__ import annotations
 
@@ -74,17 +77,6 @@ def test_main_states(snap_compare, open_at, state, size):
 @each_size
 def test_recording(snap_compare, open_at, size):
     assert snap_compare(open_at(40, "recording"), terminal_size=size)
-
-
-@each_size
-def test_light(snap_compare, open_at, size):
-    assert snap_compare(open_at("gather"), press=("t",), terminal_size=size)
-
-
-@each_size
-def test_monochrome(snap_compare, open_at, monkeypatch, size):
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert snap_compare(open_at("gather"), terminal_size=size)
 
 
 @each_size

@@ -53,8 +53,8 @@ _DARK_GREYS = {
     "surface": "#161c25",
     "panel": "#1c2430",
     "head": "#eef1f5",
-    "dim": "#8b96a5",
-    "faint": "#46525f",
+    "dim": "#919cab",
+    "faint": "#5d6977",
     "frame": "#33404f",
     "title": "#9aa5b3",
     "selection": "#33404f",
@@ -67,10 +67,10 @@ _LIGHT_GREYS = {
     "surface": "#f3f0e8",
     "panel": "#ebe6da",
     "head": "#0c1116",
-    "dim": "#626b77",
-    "faint": "#b9b1a1",
+    "dim": "#555d68",
+    "faint": "#908877",
     "frame": "#c4bcab",
-    "title": "#5d6570",
+    "title": "#555d68",
     "selection": "#d9d2c2",
     "lit": "#000000",
     "lit_ground": "#e3dcc9",
@@ -94,7 +94,7 @@ DARK = _theme(
     "totemviz-dark", dark=True, token="#ffb454", you="#59c2ff", error="#ff7a70", success="#9fca8a", **_DARK_GREYS
 )
 LIGHT = _theme(
-    "totemviz-light", dark=False, token="#8a5200", you="#0a5fa6", error="#b3261e", success="#2f6b22", **_LIGHT_GREYS
+    "totemviz-light", dark=False, token="#8a5200", you="#0a5fa6", error="#ad241c", success="#2f6b22", **_LIGHT_GREYS
 )
 SAFE_DARK = _theme(
     "totemviz-safe-dark", dark=True, token="#f0e442", you="#56b4e9", error="#ff8c42", success="#2fc79b", **_DARK_GREYS
@@ -104,7 +104,7 @@ SAFE_LIGHT = _theme(
     dark=False,
     token="#6b5d00",
     you="#00578a",
-    error="#b34700",
+    error="#a64200",
     success="#00664a",
     **_LIGHT_GREYS,
 )
@@ -152,11 +152,12 @@ def _styles(theme: Theme) -> dict[str, Style]:
 
     marked = Style(reverse=True) if theme.ansi else _style(grey("lit", 1.0), grey("lit-ground", 0.2))
     fainter = Style(dim=theme.ansi or None)
+    strong = 0.15 if theme.dark else 0.13  # more, and dim words could not be read on it
     grounds = {
         paint.ON_CURSOR: grey("lit-ground", 0.2).blend(ground, 0.3),
-        paint.ON_TROUBLE: ground.blend(trouble, 0.2),
-        paint.ON_FORMING: ground.blend(you, 0.18),
-        paint.ON_BLOCKED: ground.blend(token, 0.2),
+        paint.ON_TROUBLE: ground.blend(trouble, strong),
+        paint.ON_FORMING: ground.blend(you, strong),
+        paint.ON_BLOCKED: ground.blend(token, strong),
     }
     bold, underline, reverse = Style(bold=True), Style(underline=True), Style(reverse=True)
     return {
