@@ -170,3 +170,15 @@ def test_the_headline_counts_down_to_the_reset() -> None:
     cursor.seek_time(seconds(60))
     told = headline(cursor.view, seconds(60))
     assert "The token does not wait for it. Its HA lock is not renewed: the watchdog resets C in 25.0 s." in told
+
+
+def test_the_headline_lets_a_node_rest_that_the_others_have_left_behind() -> None:
+    timeline = cascade("ring").timeline
+    cursor = Cursor(timeline)
+    installed, body = found(timeline, MembershipInstalled, node=1, after_s=10.0)[0]
+    assert body.members == (1, 2)
+    cursor.move_to(installed.id)
+    assert cursor.view.nodes[3].state == "GATHER"
+    told = headline(cursor.view)
+    assert "C, no longer counted, is still blocked for 8.03 s so far" in told
+    assert "looks for members" not in told

@@ -55,6 +55,11 @@ def _is_blocked(node: NodeView) -> bool:
     return node.blocked_since_ns >= 0 and node.state != "DOWN"
 
 
+def _is_left_behind(view: ClusterView, nodeid: int) -> bool:
+    """Blocked, and the others have gone on without it: no trouble of theirs any more."""
+    return _is_blocked(view.nodes[nodeid]) and not _counted_by(view, nodeid)
+
+
 def _counted_by(view: ClusterView, nodeid: int) -> list[int]:
     """The other living nodes that have this one in their ring, or do not yet know better."""
     return [
@@ -72,7 +77,7 @@ def _waits_for(node: NodeView, now_ns: int) -> str:
 
 def _told_blocked(view: ClusterView, now_ns: int) -> str:
     for nodeid, node in view.nodes.items():
-        if not _is_blocked(node) or (len(view.nodes) > 1 and not _counted_by(view, nodeid)):
+        if not _is_blocked(node) or (len(view.nodes) > 1 and _is_left_behind(view, nodeid)):
             continue
         name, waits = who(view, nodeid), _waits_for(node, now_ns)
         if node.blocked_processes and not any("corosync" in process for process in node.blocked_processes):
@@ -101,13 +106,14 @@ def _told_watchdog(name: str, node: NodeView, now_ns: int) -> str:
 def _told_left_behind(view: ClusterView, now_ns: int) -> str:
     """The others went on: a blocked node they no longer count is a side remark."""
     for nodeid, node in view.nodes.items():
-        if _is_blocked(node) and not _counted_by(view, nodeid):
+        if _is_left_behind(view, nodeid):
             return f" {who(view, nodeid)}, no longer counted, is still {_waits_for(node, now_ns)}."
     return ""
 
 
 def _told_gathering(view: ClusterView, now_ns: int) -> str:
-    gathering = [nodeid for nodeid, node in view.nodes.items() if node.state == "GATHER"]
+    searching = [nodeid for nodeid, node in view.nodes.items() if node.state == "GATHER"]
+    gathering = [nodeid for nodeid in searching if not _is_left_behind(view, nodeid)]
     if not gathering:
         return ""
     latest = max(gathering, key=lambda nodeid: view.nodes[nodeid].state_since_ns)

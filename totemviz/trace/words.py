@@ -140,8 +140,8 @@ GATHER_WORDS = {
     Gather.MERGE_OPERATIONAL.text: "it heard that another ring exists",
     Gather.MERGE_GATHER.text: "it heard that another ring exists",
     Gather.MERGE_JOIN.text: "a join told it of nodes it did not count on",
-    Gather.JOIN_OPERATIONAL.text: "somebody looks for members",
-    Gather.JOIN_COMMIT.text: "somebody looks for members again",
-    Gather.JOIN_RECOVERY.text: "somebody looks for members again",
+    Gather.JOIN_OPERATIONAL.text: "another node asks who is there",
+    Gather.JOIN_COMMIT.text: "another node asks again who is there",
+    Gather.JOIN_RECOVERY.text: "another node asks again who is there",
     Gather.INTERFACE_CHANGE.text: "it has just started and looks for others",
 }
