@@ -11,10 +11,13 @@ from totemviz.pmxcfs.effects import ChangeApplied
 from totemviz.sim.interventions import (
     CreateGuest,
     Cut,
+    Delete,
     DestroyGuest,
     Kill,
     MakeDirectory,
     MigrateGuest,
+    PowerCut,
+    Restart,
     SetGuest,
     SetStatus,
     WriteClusterLog,
@@ -24,7 +27,9 @@ from totemviz.sim.threads import HostModel
 from totemviz.sim.tools import applied, with_option, with_pending
 from totemviz.sim.units import SECOND, Duration
 from totemviz.sim.world import World
+from totemviz.trace.cursor import Cursor
 from totemviz.trace.events import SystemCalled, WriteFinished, WriteStarted
+from totemviz.trace.sentences import sentence
 
 
 def world(*interventions, seconds: int = 20) -> World:
@@ -138,6 +143,37 @@ def test_a_guest_whose_disks_fail_is_gone_again():
     assert calls(run)[1][-1] == f"delete {path}"
     assert ends(run)[1][0] == -110
     assert run.hosts[2].pmxcfs.memdb.lookup(path) is None
+
+
+def test_the_kernel_breaks_off_what_a_dead_daemon_has_not_answered():
+    """ECONNABORTED for the call under way, ENOTCONN for all later ones: as measured with a daemon killed on purpose."""
+    run = world(
+        Cut(at=at(5), nodes=(3,)),
+        CreateGuest(at=at(5.1), node=3),
+        Kill(at=at(5.2), node=3, process="pmxcfs"),
+        Delete(at=at(5.4), node=3, path="corosync.conf"),
+        seconds=6,
+    )
+    assert calls(run) == [["create nodes/pve3/qemu-server/100.conf.tmp.3003"], ["delete corosync.conf"]]
+    assert [result for result, _ in ends(run)] == [-103, -107]
+
+
+def test_a_program_dies_with_its_host():
+    run = world(
+        CreateGuest(at=at(5), node=3, takes=at(4)),
+        Cut(at=at(6), nodes=(3,)),
+        CreateGuest(at=at(6.1), node=3, vmid=101),
+        PowerCut(at=at(6.2), node=3),
+        Restart(at=at(7), node=3),
+        seconds=20,
+    )
+    assert [result for result, _ in ends(run)] == [None, None], "one slept, one waited"
+    cursor = Cursor(run.timeline)
+    cursor.move_to(len(run.timeline))
+    view = cursor.view
+    assert all(write.finished_ns > 0 and write.failed for write in view.writes.values())
+    dead = [event for event in run.timeline if isinstance(event.body, WriteFinished)]
+    assert all("dies with its host" in sentence(event, view) for event in dead)
 
 
 def test_a_vmid_exists_once_in_the_cluster():

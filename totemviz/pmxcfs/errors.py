@@ -24,5 +24,6 @@ class Errno(IntEnum):
     ENOSYS = 38
     ENOTEMPTY = 39
     ECHRNG = 44
+    ECONNABORTED = 103
     ENOTCONN = 107
     ETIMEDOUT = 110

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from totemviz.pmxcfs.effects import FuseReply
+from totemviz.pmxcfs.errors import Errno
 from totemviz.sim import tools
 from totemviz.sim.threads import PMXCFS
 from totemviz.trace import events as ev
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from totemviz.sim.world import World
 
 BETWEEN_CALLS_NS = 10_000
-EIO = 5
 
 Then = Callable[[int, int], None]
 """Told the program's result and the event with which it ended."""
@@ -45,6 +45,7 @@ class Clients:
         self._writes = 0
         self._call_ids = 0
         self._in_call: dict[int, _Running] = {}
+        self._running: dict[int, _Running] = {}
 
     def write(
         self,
@@ -88,7 +89,8 @@ class Clients:
         """Run a program on a node; ``path`` and ``size`` in bytes say what it is about."""
         self._writes += 1
         event = self._world.record(node, cause, ev.WriteStarted(self._writes, path, size))
-        self._step(_Running(self._writes, node, program, self._world.now_ns, then), event)
+        self._running[self._writes] = running = _Running(self._writes, node, program, self._world.now_ns, then)
+        self._step(running, event)
 
     def look(self, node: int) -> tools.Look:
         """How a program on this node sees its tree."""
@@ -123,11 +125,19 @@ class Clients:
                 self._world.scheduler.after(BETWEEN_CALLS_NS, self._step, running, event)
 
     def pmxcfs_died(self, node: int, event: int) -> None:
-        """Calls into a dead FUSE daemon fail."""
+        """The kernel breaks off what a dead FUSE daemon has not answered (Linux, fs/fuse/dev.c: fuse_abort_conn)."""
         for call_id, running in list(self._in_call.items()):
             if running.node == node:
                 del self._in_call[call_id]
-                self._finish(running, -EIO, event)
+                running.result = -Errno.ECONNABORTED
+                self._step(running, event)
+
+    def power_off(self, node: int, cause: int) -> None:
+        """Programs die with their host, whether they wait in a call or sleep."""
+        self._in_call = {call_id: running for call_id, running in self._in_call.items() if running.node != node}
+        for running in [running for running in self._running.values() if running.node == node]:
+            running.then = None
+            self._finish(running, None, cause)
 
     def _step(self, running: _Running, cause: int) -> None:
         """Let a program do what comes next, to the call or sleep it waits in."""
@@ -140,32 +150,37 @@ class Clients:
                 self._finish(running, end.value, cause)
                 return
             if isinstance(step, tools.Call):
-                self._call(running, host, step, cause)
-                return
+                refused = self._call(running, host, step, cause)
+                if refused is None:
+                    return
+                cause, running.result = refused, -Errno.ENOTCONN
+                continue
             if isinstance(step, tools.Sleep):
                 self._world.scheduler.after(step.delay_ns, self._step, running, cause)
                 return
             self._say(running, host, step, cause)
 
-    def _call(self, running: _Running, host: Host, call: tools.Call, cause: int) -> None:
+    def _call(self, running: _Running, host: Host, call: tools.Call, cause: int) -> int | None:
+        """Make a system call; its event if the kernel refuses it at once, for want of a daemon behind /etc/pve."""
         self._call_ids += 1
         body = ev.SystemCalled(running.write, self._call_ids, call.operation, call.path)
         event = self._world.record(running.node, cause, body)
         if host.pmxcfs is None:
-            self._finish(running, -EIO, event)
-            return
+            return event
         self._in_call[self._call_ids] = running
         host.system_call(self._call_ids, event, call)
+        return None
 
     def _say(self, running: _Running, host: Host, step: tools.Say, cause: int) -> None:
         if host.pmxcfs is not None:
             outputs = host.pmxcfs.add_log(self._world.now_ns, "root@pam", step.tag, running.write, step.message)
             host.carry_out(PMXCFS, outputs, cause)
 
-    def _finish(self, running: _Running, result: int, cause: int) -> None:
+    def _finish(self, running: _Running, result: int | None, cause: int) -> None:
         world = self._world
         running.over = True
+        del self._running[running.write]
         took_ns = world.now_ns - running.started_ns
         event = world.record(running.node, cause, ev.WriteFinished(running.write, result, took_ns))
-        if running.then is not None:
+        if running.then is not None and result is not None:
             running.then(result, event)

@@ -248,6 +248,7 @@ class Host:
         self.boots += 1
         if self.lrm is not None:
             self.lrm.power_off()
+        self.world.clients.power_off(self.nodeid, cause)
         for process in (COROSYNC, PMXCFS):  # in this order: no daemon is left to announce that pmxcfs is gone
             self.kill(process, cause)
         self.processes.power_off()

@@ -17,6 +17,7 @@ import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from totemviz.sim import tools
 from totemviz.sim.threads import PMXCFS
 from totemviz.sim.watchdog import SECOND_NS, WatchdogMux
 from totemviz.totem.effects import Level, Log
@@ -48,7 +49,7 @@ class _Call(NamedTuple):
 
 
 class _Write(NamedTuple):
-    """A file written through a temporary one; the program goes on with the result."""
+    """A file written as all of Proxmox' tools do; the program goes on with the result."""
 
     path: str
     content: bytes
@@ -135,7 +136,9 @@ class LocalManager:
         self._in_call = True
         node = self._host.nodeid
         if isinstance(request, _Write):
-            clients.write(node, request.path, request.content, self._last, replace=True, then=then)
+            process = tools.Process(self._pid, self._host.info.name, self._now_s, self._world.now_ns)
+            writing = tools.file_set_contents(process, request.path, request.content)
+            clients.run(node, request.path, writing, self._last, size=len(request.content), then=then)
         else:
             clients.call(node, request.operation, request.path, self._last, then, offset=request.time_s)
 
@@ -152,9 +155,17 @@ class LocalManager:
         self._enter(WAITING)
         while True:
             began_s = self._now_s
+            self._look_at_cluster()
             yield from self._round()
             if self._now_s - began_s > SLOW_ROUND_S:
                 self._log(Level.WARNING, f"loop took too long ({self._now_s - began_s} seconds)")
+
+    def _look_at_cluster(self) -> None:
+        """What changed is asked for over pmxcfs' socket (``Env/PVE2.pm: cluster_state_update``)."""
+        self._saw_cluster = self._host.pmxcfs is not None
+        if not self._saw_cluster:
+            why = "ipcc_send_rec[1] failed: Connection refused"
+            self._log(Level.WARNING, f"cluster file system update failed - {why}")
 
     def _round(self) -> _Program:
         """One round of the main loop (``LRM.pm: work``)."""
@@ -169,6 +180,8 @@ class LocalManager:
         elif self._quorate and (yield from self._keep_lock()):
             self._enter(ACTIVE)
         worked_s = self._now_s
+        if self.state == ACTIVE and not self._saw_cluster:
+            self._log(Level.NOTICE, "temporary inconsistent cluster state (cfs restart?), skip round")
         if self.state != LOST:
             yield from self._write_status()
         if self.state != ACTIVE:
@@ -199,9 +212,11 @@ class LocalManager:
             return False
         status = {"mode": "active", "results": {}, "state": self.state, "timestamp": self._now_s}
         content = json.dumps(status, separators=(",", ":")).encode()
-        result = yield _Write(f"nodes/{self._host.info.name}/lrm_status", content)
+        path = f"nodes/{self._host.info.name}/lrm_status"
+        result = yield _Write(path, content)
         if result < 0:
-            self._log(Level.ERROR, f"unable to write lrm status file - {os.strerror(-result)}")
+            why = f"unable to open file '/etc/pve/{path}.tmp.{self._pid}' - {os.strerror(-result)}"
+            self._log(Level.ERROR, f"unable to write lrm status file - {why}")
         return result >= 0
 
     def _keep_lock(self) -> Generator[_Call | _Sleep, int, bool]:

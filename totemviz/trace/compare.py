@@ -88,12 +88,12 @@ def _longest_wait(view: ClusterView, timeline: Timeline) -> str:
 
 def _writes(view: ClusterView, timeline: Timeline) -> str:
     done = [write for write in view.writes.values() if write.finished_ns >= 0]
-    failed = sum((write.result or 0) < 0 for write in done)
+    failed = sum(write.failed for write in done)
     return f"{len(done)} of {len(view.writes)} done" + (f", {failed} failed" if failed else "")
 
 
 def _latency(view: ClusterView, timeline: Timeline) -> str:
-    took = [write.finished_ns - write.started_ns for write in view.writes.values() if write.finished_ns >= 0]
+    took = [write.finished_ns - write.started_ns for write in view.writes.values() if write.result is not None]
     return f"{span(round(median(took)))}, at most {span(max(took))}" if took else "–"
 
 

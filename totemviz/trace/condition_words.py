@@ -103,7 +103,7 @@ TOKEN: dict[str, Part] = {
 
 WRITE: dict[str, Part] = {
     "done": Part(lambda write, at: write.finished_ns >= 0, "whether its program is done"),
-    "failed": Part(lambda write, at: (write.result or 0) < 0, "whether it failed"),
+    "failed": Part(lambda write, at: write.failed, "whether it failed, or died with its host"),
     "age": Part(lambda write, at: (write.finished_ns if write.finished_ns >= 0 else at.now_ns) - write.started_ns,
                 "how long it took, or lasts so far", True),
     "delivered": Part(lambda write, at: _count(write, "delivered"), "nodes that were handed all of it"),

@@ -263,10 +263,13 @@ class SystemCalled(msgspec.Struct, frozen=True, gc=False, tag="system_called"):
 
 
 class WriteFinished(msgspec.Struct, frozen=True, gc=False, tag="write_finished"):
-    """The program is done: ``result`` of its last system call (negative errno = failed) after ``took_ns``."""
+    """The program is done: ``result`` of its last system call (negative errno = failed) after ``took_ns``.
+
+    None: it died with its host.
+    """
 
     write: int
-    result: int
+    result: int | None
     took_ns: int
 
 

@@ -44,6 +44,11 @@ class WriteView(msgspec.Struct):
     result: int | None = None
     changes: list[Change] = []
 
+    @property
+    def failed(self) -> bool:
+        """Whether its program is done, but not with success; without any result it died with its host."""
+        return self.finished_ns >= 0 and (self.result is None or self.result < 0)
+
 
 Place = tuple[int, int]
 """Number of a write, and which of its changes."""

@@ -147,6 +147,8 @@ def _link(body: ev.LinkChanged, _node: str, view: ClusterView) -> str:
 
 
 def _write_finished(body: ev.WriteFinished, node: str, _view: ClusterView) -> str:
+    if body.result is None:
+        return f"write w{body.write} on {node} dies with its host after {span(body.took_ns)}"
     if body.result < 0:
         return f"write w{body.write} on {node} fails with {errno_text(body.result)} after {span(body.took_ns)}"
     return f"write w{body.write} on {node} is done for its program after {span(body.took_ns)}"

@@ -189,6 +189,8 @@ def _applied(body: pmxcfs.ChangeApplied) -> Span:
 
 
 def _written(body: ev.WriteFinished) -> Span:
+    if body.result is None:
+        return f"w{body.write} ✖ dies", TROUBLE
     if body.result < 0:
         return f"w{body.write} ✖ failed", TROUBLE
     return f"w{body.write} ✓ {span(body.took_ns)}", GOOD

@@ -116,7 +116,9 @@ class WritesPanel(Panel):
     def _caller(self, moment: Moment, write: WriteView) -> Span:
         if write.finished_ns < 0:
             return f"{span(moment.now_ns - write.started_ns)} …", PLAIN
-        if write.result is not None and write.result < 0:
+        if write.result is None:
+            return "✖ died", TROUBLE
+        if write.result < 0:
             return f"✖ {errno.errorcode.get(-write.result, write.result)}", TROUBLE
         return self.lit.span(f"w{write.write} caller", f"{YES} {span(write.finished_ns - write.started_ns)}", GOOD)
 

@@ -28,6 +28,16 @@ LINES: tuple[tuple[str, str, str], ...] = (
         "LRM.pm: update_lrm_status",
         "/etc/pve cannot be written on this node: no quorum, or pmxcfs is stuck.",
     ),
+    (
+        "cluster file system update failed - {}",
+        "Env/PVE2.pm: cluster_state_update",
+        "pmxcfs does not answer: it is not running.",
+    ),
+    (
+        "temporary inconsistent cluster state (cfs restart?), skip round",
+        "LRM.pm: work",
+        "The lock could be renewed all the same; the HA manager leaves its services alone this time.",
+    ),
     ("added new client (PID {}) to watch", _MUX, "An HA daemon wants to be watched: it must report every minute."),
     (
         "client (PID {}) has disconnected cleanly. Removing it gracefully from the watch",
