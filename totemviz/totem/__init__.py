@@ -15,8 +15,9 @@ the state picture (``diagram``) and the tests read. The procedures:
     recovery     RECOVERY and OPERATIONAL: the end of the old ring, the beginning of the new
     pg           many small messages in one packet, one large message in many
 
-They share one ``instance.Instance``: a node's state under the names the sources use. ``wire`` has the six messages in
-their bytes, ``config`` the timeouts and how they follow from corosync.conf's keys.
+They share one ``instance.Instance``: a node's state under the names the sources use, its membership state (``states``)
+and its stored messages (``queues``) among it. ``wire`` has the six messages in their bytes, ``seq`` the arithmetic of
+their numbers, ``config`` the timeouts and how they follow from corosync.conf's keys.
 
 Facts are cited by function (``totemsrp.c: message_handler_orf_token``) or by section of the fact sheet (§). Where the
 original has a flaw people can see, it is here too, behind a name in ``config.Quirks``.

@@ -7,16 +7,20 @@ is moving the cursor.
 
     events       every kind of event there is, in one registry
     timeline     the list, its file form (JSON lines) and its digest
-    view         the cluster after an event (journeys: its writes)
+    view         the cluster after an event (journeys: its writes; trees: /etc/pve on every node)
     cursor       going anywhere (deliveries: where a message had reached everybody)
     timers       what timers of a node run, and when they run out (periodic: those that start themselves again)
     conditions   a small language over the view (condition_words: its words), for stops: where a run is held
     watch        the invariants, checked while a run grows
     causes, why  what led to an event: the graph of causes, and the story in it
+    compare      two runs, or two nodes, side by side; idle: what a ring does while nobody wants anything
     wallclock    the wall clock of a node, which may be wrong (logs: the log files as it stamps them)
+    loglines     what every line of a log means, and which function prints it
     sentences    an event in plain words (words: the small ones all share); headline: what is going on
     transcript   a run as text, one event a line; summary: a run in figures
-    capture      files of real traffic → UDP datagrams; recorded (and recorded_*): datagrams → a timeline
+    capture      files of real traffic → UDP datagrams (recorded_fragments, recorded_knet: what they came in)
+    recorded     datagrams → a timeline (recorded_rings: what is true of a ring; recorded_node: what one node must have
+                 done; recorded_draft: events before they have their numbers)
     recorded_pmxcfs    recorded CPG messages through our pmxcfs → the config.db of a recorded node (recorded_order,
                        recorded_services, recorded_evidence)
     shadow       our machine in the place of a recorded node, compared with it (shadow_record: what the capture shows;
