@@ -50,7 +50,7 @@ def digest(files: Files) -> bytes:
     state = hashlib.blake2b(digest_size=16)
     for name in sorted(files):
         state.update(f"{name} {len(files[name])} ".encode())
-        state.update(files[name])
+        state.update(bytes(files[name]))
     return state.digest()
 
 

@@ -6,6 +6,7 @@ import apsw
 import pytest
 
 from totemviz.pmxcfs.effects import DiskIo
+from totemviz.sim.image import Image
 from totemviz.sim.vfs import DiskVfs, Operation
 
 
@@ -85,7 +86,7 @@ def test_the_operations_alone_rebuild_the_image(vfs, issued):
     assert rebuilt == vfs.files
     database = sqlite3.connect(":memory:")
     assert {operation.io.op for operation in issued} == {"write", "truncate", "sync", "delete"}
-    rebuilt["config.db"][18:20] = b"\1\1"  # read as a database without WAL: there is none any more
+    rebuilt["config.db"].write(18, b"\1\1")  # read as a database without WAL: there is none any more
     database.deserialize(bytes(rebuilt["config.db"]))
     assert database.execute("SELECT count(*) FROM t").fetchone() == (66,)
     assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -104,7 +105,7 @@ def test_the_operations_alone_rebuild_the_image(vfs, issued):
     ],
 )
 def test_operations(io, data, before, after):
-    files = {"f": bytearray(before)}
+    files = {"f": Image(before)}
     Operation(io, data).apply(files)
     assert files == ({} if after is None else {"f": after})
 

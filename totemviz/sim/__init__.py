@@ -3,10 +3,10 @@
 Time is a heap of actions (``scheduler``), in integer nanoseconds. ``world.World`` runs one scenario: hosts (``host``)
 with their threads and timers (``processes``, ``threads``, ``main_loop``) and what goes between their processes
 (``local_ipc``, ``cpg_handle``), links (``network``), disks that hold a real SQLite database (``storage``, ``disk``,
-``device``, ``vfs``, ``profiles``; ``seed``: what it holds at the start), programs that write files (``clients``; their
-system calls are in ``tools``) or use CPG (``programs``), the HA manager that must renew a lock or be reset (``lrm``,
-``watchdog``), and what people do to all of it (``interventions``, carried out by ``doing`` and the modules ``*_tools``;
-``conf_edits`` for corosync.conf).
+``device``, ``vfs``, ``image``, ``profiles``; ``seed``: what it holds at the start), programs that write files
+(``clients``; their system calls are in ``tools``) or use CPG (``programs``), the HA manager that must renew a lock or
+be reset (``lrm``, ``watchdog``), and what people do to all of it (``interventions``, carried out by ``doing`` and the
+modules ``*_tools``; ``conf_edits`` for corosync.conf).
 
 The host carries out what a machine asks for, in order. The one subtle rule: a machine's handler runs at one moment, but
 an fsync in the middle of its list of effects blocks the thread, and the rest of the list follows when the disk answers.

@@ -28,6 +28,7 @@ import apsw
 
 from totemviz.pmxcfs.effects import DiskIo
 from totemviz.sim.device import Device
+from totemviz.sim.image import Image
 from totemviz.sim.profiles import DiskProfile
 from totemviz.sim.vfs import DiskVfs, Files, Operation
 
@@ -51,7 +52,7 @@ class Disk:
         self,
         profile: DiskProfile,
         rng: Random,
-        files: Mapping[str, bytes | bytearray] | None = None,
+        files: Mapping[str, bytes | Image] | None = None,
         device: Device | None = None,
     ) -> None:
         self.device = device if device is not None else Device(profile, Random(0))
@@ -299,8 +300,8 @@ class Disk:
         self._dirty_since_ns = {name: ns for name, ns in self._dirty_since_ns.items() if name in dirty}
 
 
-def _copy(files: Mapping[str, bytes | bytearray]) -> Files:
-    return {name: bytearray(content) for name, content in files.items()}
+def _copy(files: Mapping[str, bytes | Image]) -> Files:
+    return {name: content.copy() if isinstance(content, Image) else Image(content) for name, content in files.items()}
 
 
 def _write_back_some(operations: list[Operation], files: Files, rng: Random) -> None:

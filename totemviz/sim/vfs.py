@@ -24,8 +24,9 @@ import apsw
 import msgspec
 
 from totemviz.pmxcfs.effects import DiskIo
+from totemviz.sim.image import Image
 
-Files: TypeAlias = dict[str, bytearray]
+Files: TypeAlias = dict[str, Image]
 """File contents by name."""
 
 _SQLITE_ERROR = {errno.EIO: apsw.SQLITE_IOERR, errno.ENOSPC: apsw.SQLITE_FULL}
@@ -48,17 +49,13 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
         if op == "delete":
             files.pop(file, None)
             return
-        content = files.get(file)
-        if content is None:
-            content = files[file] = bytearray()
-        if len(content) < offset:
-            content.extend(bytes(offset - len(content)))
+        image = files.get(file)
+        if image is None:
+            image = files[file] = Image()
         if op == "truncate":
-            del content[offset:]
-        elif len(content) == offset:
-            content += self.data
+            image.truncate(offset)
         else:
-            content[offset : offset + io.length] = self.data
+            image.write(offset, self.data)
 
 
 class DiskVfs(apsw.VFS):
@@ -110,7 +107,7 @@ class DiskVfs(apsw.VFS):
             return cast(apsw.VFSFile, _TemporaryFile())
         file = name.filename() if isinstance(name, apsw.URIFilename) else name
         flags[1] = flags[0]
-        self.files.setdefault(file, bytearray())
+        self.files.setdefault(file, Image())
         self.touched.add(file)
         return cast(apsw.VFSFile, _DiskFile(self, file, bool(flags[0] & apsw.SQLITE_OPEN_MAIN_DB)))
 
@@ -144,10 +141,10 @@ class DiskVfs(apsw.VFS):
 class _MemoryFile:
     """What every open file answers; SQLite is told of the same device as by its unix VFS."""
 
-    content: bytearray
+    content: Image
 
     def xRead(self, amount: int, offset: int) -> bytes:
-        return bytes(self.content[offset : offset + amount])
+        return self.content.read(offset, amount)
 
     def xFileSize(self) -> int:
         return len(self.content)
@@ -182,8 +179,8 @@ class _DiskFile(_MemoryFile):
             vfs.databases.add(file)
 
     @property
-    def content(self) -> bytearray:  # type: ignore[override]
-        return self._vfs.files.setdefault(self._file, bytearray())
+    def content(self) -> Image:  # type: ignore[override]
+        return self._vfs.files.setdefault(self._file, Image())
 
     def xWrite(self, data: bytes, offset: int) -> None:
         self._vfs.perform("write", self._file, offset, len(data), bytes(data))
@@ -202,14 +199,13 @@ class _TemporaryFile(_MemoryFile):
     """SQLite's own scratch file: unlinked at birth, never synced, never on the disk."""
 
     def __init__(self) -> None:
-        self.content = bytearray()
+        self.content = Image()
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        scratch = {"": self.content}
-        Operation(DiskIo("write", "", offset, len(data)), bytes(data)).apply(scratch)
+        self.content.write(offset, bytes(data))
 
     def xTruncate(self, size: int) -> None:
-        del self.content[size:]
+        self.content.truncate(size)
 
     def xSync(self, flags: int) -> None:
         pass
