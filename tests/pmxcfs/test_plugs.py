@@ -259,6 +259,17 @@ def test_ipc_guest_properties_and_tokens(bus):
     assert ipc.get_guest_config_properties(["memory"], 101) == (-Errno.ENOENT, b"")
     assert ipc.get_guest_config_properties(["memory"], 99) == (-Errno.EINVAL, b"")
     assert ipc.get_guest_config_properties(["Memory"]) == (-Errno.EINVAL, b"")
+    assert ipc.get_guest_config_property("Memory") == (0, b"{\n\n}\n")
+    bus.result(1, "create", "qemu-server/102.conf")
+    assert ipc.get_guest_config_property("memory") == (0, b'{\n"100":{"memory": "2048"}\n}\n')
+    assert ipc.get_guest_config_property("memory", 102) == (-Errno.EIO, b"")
+    bus.result(
+        1, "write", "qemu-server/102.conf", data=b"tags: \ta;b \nmemory:  \nlock:\nmemory: 1\nmemory: 2\ncores: 1"
+    )
+    both = b'{\n"102":{"memory": "1","tags": "a;b"}\n}\n'
+    assert ipc.get_guest_config_properties(["memory", "tags", "lock"], 102) == (0, both.replace(b'"1"', b'"2"'))
+    assert ipc.get_guest_config_property("memory", 102) == (0, b'{\n"102":{"memory": "1"}\n}\n')
+    assert ipc.get_guest_config_property("cores", 102) == (0, b'{\n"102":{"cores": "1"}\n}\n')
     assert ipc.verify_token("root@pam!a secret") == (-Errno.ENOENT, b"")
     bus.result(1, "create", "priv/token.cfg")
     bus.result(1, "write", "priv/token.cfg", data=b"root@pam!a secret\n")

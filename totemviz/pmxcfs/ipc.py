@@ -16,6 +16,7 @@ from totemviz.pmxcfs.plugs import CLUSTER_LOG_LINES, Plugs, is_private
 from totemviz.pmxcfs.status import Status
 
 VMID_MIN = 100
+_BLANKS = " \t\v\f\r"
 
 Answer = tuple[int, bytes]
 """The result, 0 or a negative errno, and the data that comes with it."""
@@ -76,23 +77,32 @@ class IpcServer:
         """The newest entries; 0 means 50."""
         return 0, self._plugs.cluster_log(count or CLUSTER_LOG_LINES, user).encode()
 
-    def get_guest_config_properties(self, properties: Sequence[str], vmid: int = 0) -> Answer:
-        """Lines ``key: value`` of one guest's configuration, or of all (``cfs_create_guest_conf_properties_msg``).
+    def get_guest_config_property(self, name: str, vmid: int = 0) -> Answer:
+        """One property of one guest's configuration, or of all; no name is refused."""
+        return self._guest_properties([name], vmid)
 
-        Only the current configuration counts: what stands before the first snapshot or pending section.
-        """
+    def get_guest_config_properties(self, names: Sequence[str], vmid: int = 0) -> Answer:
+        """The same for several. EINVAL for a name that does not begin with a small letter."""
+        if not names or not all("a" <= name[:1] <= "z" for name in names):
+            return -Errno.EINVAL, b""
+        return self._guest_properties(names, vmid)
+
+    def _guest_properties(self, names: Sequence[str], vmid: int) -> Answer:
+        """``status.c: cfs_create_guest_conf_properties_msg``; the configuration asked for is empty: EIO."""
         guests = self._memdb.guests.guests
-        if 0 < vmid < VMID_MIN or not properties or not all("a" <= name[:1] <= "z" for name in properties):
+        if 0 < vmid < VMID_MIN:
             return -Errno.EINVAL, b""
         if vmid and vmid not in guests:
             return -Errno.ENOENT, b""
         found = []
         for number, guest in sorted(guests.items()):
             if vmid in (0, number):
-                text = self._memdb.read(f"nodes/{guest.node}/{FOLDER_OF_TYPE[guest.type]}/{number}.conf") or b""
-                if pairs := _pairs(text.decode(errors="replace"), properties):
+                text = self._memdb.read(f"nodes/{guest.node}/{FOLDER_OF_TYPE[guest.type]}/{number}.conf")
+                if not text and vmid:
+                    return -Errno.EIO, b""
+                if pairs := _pairs((text or b"").decode(errors="surrogateescape"), names):
                     found.append(f'"{number}":{{{pairs}}}')
-        return 0, ("{\n" + ",\n".join(found) + "\n}\n").encode()
+        return 0, ("{\n" + ",\n".join(found) + "\n}\n").encode(errors="surrogateescape")
 
     def verify_token(self, token: str) -> Answer:
         """Whether ``token`` is a line of ``priv/token.cfg``: 0, ENOENT if not, EINVAL for what can be no line."""
@@ -107,14 +117,25 @@ class IpcServer:
         return 0, text.encode()
 
 
-def _pairs(text: str, properties: Sequence[str]) -> str:
-    """The properties found, as members of a JSON object; the last line of a name counts."""
+def _pairs(text: str, names: Sequence[str]) -> str:
+    """The properties found, as members of a JSON object: what stands before the first section, pending or snapshot.
+
+    A line replaces an earlier one of its name, until that has happened as often as there are names.
+    """
     found: dict[str, str] = {}
+    replaced = 0
     for line in text.split("\n"):
-        if line.startswith("["):
+        if line.startswith("[") or replaced == len(names):
             break
-        name, colon, value = line.partition(":")
-        if colon and name in properties and value.strip():
-            found[name] = value.strip()
+        for name in names:
+            if line.startswith(f"{name}:") and (value := line[len(name) + 1 :]):
+                replaced += name in found
+                found[name] = _without_blanks(value)
     escaped = {name: value.replace("\\", "\\\\").replace('"', '\\"') for name, value in found.items()}
-    return ",".join(f'"{name}":"{escaped[name]}"' for name in properties if name in escaped)
+    return ",".join(f'"{name}": "{escaped[name]}"' for name in names if name in escaped)
+
+
+def _without_blanks(value: str) -> str:
+    """Without those around it, but never empty: of blanks alone the last is left."""
+    value = value[:-1].lstrip(_BLANKS) + value[-1]
+    return value[0] + value[1:].rstrip(_BLANKS)

@@ -48,18 +48,14 @@ FUNCTION_MODES = {
 class Attributes(msgspec.Struct, frozen=True):
     """What ``stat`` says of a path. ``mode`` with the file type, ``size`` and times in bytes and seconds.
 
-    ``uid`` is always root's; the group www-data.
+    ``blocks`` are told of files in the tree alone. ``uid`` is always root's; the group www-data.
     """
 
     mode: int
     size: int = 0
     links: int = 1
     mtime: int = 0
-
-    @property
-    def blocks(self) -> int:
-        """Blocks as pmxcfs reports them."""
-        return -(-self.size // BLOCK_BYTES)
+    blocks: int = 0
 
 
 class FileSystem(msgspec.Struct, frozen=True):
@@ -251,7 +247,8 @@ def _entry_attributes(entry: Entry, *, quorate: bool) -> Attributes:
     if entry.is_directory:
         return Attributes(stat.S_IFDIR | (0o777 if quorate else 0o555), 0, 2, entry.mtime)
     executable = stat.S_IXUSR if is_openvz_script(entry.name) else 0
-    return Attributes(stat.S_IFREG | (0o666 if quorate else 0o444) | executable, entry.size, 1, entry.mtime)
+    mode = stat.S_IFREG | (0o666 if quorate else 0o444) | executable
+    return Attributes(mode, entry.size, 1, entry.mtime, -(-entry.size // BLOCK_BYTES))
 
 
 def _value_versions(node_name: str, values: Mapping[str, Value]) -> str:
