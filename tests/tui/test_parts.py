@@ -8,17 +8,21 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.tui.synthetic import MS, C, Playable, Session, Story, domino, recording
+from totemviz.pmxcfs.dfsm import Mode
 from totemviz.totem import effects as totem
 from totemviz.totem import wire
 from totemviz.totem.effects import Log, RingId
 from totemviz.trace import events as ev
 from totemviz.trace.causes import Causes
+from totemviz.trace.compare import Row
 from totemviz.trace.cursor import Cursor
 from totemviz.trace.why import story as causes
+from totemviz.tui.branching import table
 from totemviz.tui.bytes import dissect
 from totemviz.tui.eventlist import EventList, matcher
 from totemviz.tui.index import EventIndex
 from totemviz.tui.lit import Lit
+from totemviz.tui.marks import with_letters
 from totemviz.tui.moment import Moment
 from totemviz.tui.nodes import NodesPanel, choose
 from totemviz.tui.paint import CHANGED, LINK_BASE, clip, fit, line_width, wrap
@@ -331,3 +335,24 @@ def test_dissection_covers_every_byte_and_agrees_with_the_codec(message, little)
     assert values["nodeid"] == message.nodeid
     if isinstance(message, wire.Token):
         assert (values["seq"], values["token_seq"], values["rtr[0].seq"]) == (41, 1236, 39)
+
+
+def test_a_table_of_two_puts_what_is_long_below_and_cuts_nothing():
+    value = "operational, ring 1.d of A, B and C, quorum"
+    lines = table((Row("A", value, value), Row("events", "1", "2")), "this one", "other", 60)
+    assert all(len(line) <= 60 for line in lines)
+    assert "…" not in "".join(lines)
+    assert [line[0] for line in lines].count("≠") == 1
+    assert " ".join("".join(line[9:34] for line in lines[1:-1]).split()) == value
+
+
+def test_every_word_of_pmxcfs_has_room_in_the_nodes_table():
+    modes = [mode.name.lower().replace("_", " ") for mode in Mode if not mode.is_error]
+    for width in (118, 198):
+        column = next(column for column in choose(width) if column.head == "pmxcfs")
+        assert max(map(len, modes)) < column.width
+
+
+def test_texts_of_interventions_speak_of_letters():
+    nodes = moment_at(domino(), 50).nodes
+    assert with_letters("cut node 1 off; node 10 stays", nodes) == "cut A off; node 10 stays"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, count
+from itertools import chain, count, zip_longest
 from pathlib import Path
 
 from totemviz.sim.branches import Branch
@@ -20,7 +20,7 @@ from totemviz.trace.words import who
 from totemviz.tui.ask import Ask, Menu, Table
 from totemviz.tui.changing import RECORDED, Changing
 from totemviz.tui.marks import letter
-from totemviz.tui.paint import fit
+from totemviz.tui.paint import fit, wrap
 from totemviz.tui.player import time_of
 from totemviz.tui.progress import Outcome
 
@@ -34,6 +34,7 @@ TABLE_COLUMNS = 106
 TABLE_EDGES = 8
 """Frame, margin and scrollbar of a table (``.box.table`` in the style sheet)."""
 WHAT_COLUMNS = 28
+CELL_ROWS = 4
 
 
 class Branching(Changing):
@@ -211,7 +212,7 @@ class Branching(Changing):
             first, second = map(int, numbers)
             view = self.session.cursor.view
             rows = compare_nodes(view, first, second)
-            self.push_screen(Table("two nodes", _table(rows, who(view, first), who(view, second), self._columns)))
+            self.push_screen(Table("two nodes", table(rows, who(view, first), who(view, second), self._columns)))
         elif isinstance(self.session, Simulation):
             self._show_comparison(self.session.family.current, self.session.family.tree()[int(numbers[0])][1])
 
@@ -224,7 +225,7 @@ class Branching(Changing):
             "",
             *self._parting(found, names),
             "",
-            *_table(found.rows, *names, self._columns),
+            *table(found.rows, *names, self._columns),
         ]
         self.push_screen(Table("two branches", lines))
 
@@ -291,11 +292,16 @@ def _free_file() -> str:
     return next(name for name in names if not Path(name).exists())
 
 
-def _table(rows: tuple[Row, ...], first: str, second: str, width: int) -> list[str]:
-    """Three columns; ≠ marks what differs."""
-    room = (width - 2 - WHAT_COLUMNS - 2) // 2
-    lines = [f"  {fit('', WHAT_COLUMNS)} {fit(first, room)} {fit(second, room)}"]
+def table(rows: tuple[Row, ...], first: str, second: str, width: int) -> list[str]:
+    """Three columns; ≠ marks what differs. What is too long for its column goes on below."""
+    what = min(WHAT_COLUMNS, max((len(row.what) for row in rows), default=0))
+    room = (width - 2 - what - 2) // 2
+    lines = [f"  {fit('', what)} {fit(first, room)} {fit(second, room)}"]
     for row in rows:
-        mark = "≠" if row.differs else " "
-        lines.append(f"{mark} {fit(row.what, WHAT_COLUMNS)} {fit(row.first, room)} {fit(row.second, room)}")
+        pairs = ((row.what, what), (row.first, room), (row.second, room))
+        wrapped = zip_longest(*(wrap(text, size, CELL_ROWS) for text, size in pairs), fillvalue="")
+        for number, texts in enumerate(wrapped):
+            mark = "≠" if row.differs and not number else " "
+            cells = (fit(text, size) for text, size in zip(texts, (what, room, room), strict=True))
+            lines.append(f"{mark} {' '.join(cells)}".rstrip())
     return lines

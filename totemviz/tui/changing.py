@@ -16,7 +16,7 @@ from totemviz.tui.ask import Menu
 from totemviz.tui.dialogs import Dialog, WriteDialog
 from totemviz.tui.faults import PART, FaultMenu, flight_faults
 from totemviz.tui.linkdialog import EVERY, LinkDialog
-from totemviz.tui.marks import letter
+from totemviz.tui.marks import with_letters
 from totemviz.tui.paint import LINK_BASE
 from totemviz.tui.panel import Panel
 from totemviz.tui.player import time_of
@@ -90,10 +90,7 @@ class Changing(Travel):
 
     def _named(self, branch: Branch | None) -> str:
         """A branch's name with the letters of nodes."""
-        name = branch.name if branch is not None else ""
-        for node in self.known_nodes():
-            name = name.replace(f"node {node.info.nodeid}", letter(node))
-        return name
+        return with_letters(branch.name, self.known_nodes()) if branch is not None else ""
 
     def _ask(self, dialog: Dialog) -> None:
         if not self.session.can_intervene:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from totemviz.trace.view import ClusterView, NodeView
 from totemviz.trace.words import node_state
 from totemviz.tui.paint import (
@@ -31,6 +34,12 @@ SHORT_STATES = {
 def letter(node: NodeView) -> str:
     """The letter a node goes by, else its name."""
     return node.info.letter or node.info.name
+
+
+def with_letters(text: str, nodes: Iterable[NodeView]) -> str:
+    """The text of an intervention, which speaks of ``node 3``, with the letters that the nodes go by."""
+    letters = {str(node.info.nodeid): letter(node) for node in nodes}
+    return re.sub(r"\bnode (\d+)\b", lambda found: letters.get(found[1], found[0]), text)
 
 
 def is_blocked(node: NodeView) -> bool:

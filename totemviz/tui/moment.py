@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from totemviz.sim.session import Session, Simulation
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.view import ClusterView, NodeView
+from totemviz.tui.marks import with_letters
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,7 @@ class Moment:
         session = self.session
         if not isinstance(session, Simulation) or len(session.family) == 1:
             return ""
-        name = session.family.current.name
-        for node in self.nodes:
-            name = name.replace(f"node {node.info.nodeid}", node.info.letter or node.info.name)
-        return name
+        return with_letters(session.family.current.name, self.nodes)
 
     @property
     def recorded(self) -> bool:

@@ -95,6 +95,8 @@ def _pmxcfs(node: NodeView, moment: Moment, lit: Lit, width: int) -> Line:
     if not node.pmxcfs_alive:
         word = UNKNOWN_MARK if moment.recorded else "down"
         return [lit.span(f"{node.info.nodeid} pmxcfs", word, DIM if moment.recorded else TROUBLE)]
+    if node.dcdb_mode.endswith("ERROR"):  # which one is too long for here, the node page tells
+        return [lit.span(f"{node.info.nodeid} pmxcfs", "error", TROUBLE)]
     return [lit.span(f"{node.info.nodeid} pmxcfs", node.dcdb_mode.lower().replace("_", " ") or "starts", PLAIN)]
 
 
@@ -138,9 +140,9 @@ COLUMNS = (
     Column("state", 12, 0, _state),
     Column("ring id", 8, 4, _ring),
     Column("aru/seq", 10, 0, _seqs),
-    Column("token timer", 20, 0, _timer),
+    Column("token timer", 18, 0, _timer),
     Column("queue", 6, 5, _queue),
-    Column("pmxcfs", 9, 3, _pmxcfs),
+    Column("pmxcfs", 11, 3, _pmxcfs),
     Column("disk", 18, 4, _disk),
     Column("fsync", 12, 1, _fsync),
     Column("quorum", 7, 1, _quorum),

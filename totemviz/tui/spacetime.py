@@ -409,6 +409,7 @@ class _Picture:
             self._draw_time(y, instant, ahead)
         if row.part < len(instant.told):
             text, role = instant.told[row.part]
+            text = marks.with_letters(text, self.moment.nodes)
             self.canvas.text(GUTTER + 1, y, fit(text, min(len(text), self.canvas.width - GUTTER - 1)), role)
         line = row.part - len(instant.told)  # what happened to the world stands above what happened to nodes
         ids = list(self.columns)
