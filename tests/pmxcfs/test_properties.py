@@ -11,13 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.pmxcfs.bus import Bus, Host, open_database, started
-from totemviz.pmxcfs.dfsm import Mode
 from totemviz.pmxcfs.effects import ChangeApplied, CpgMcast, DfsmModeChanged
 from totemviz.pmxcfs.guests import parse_guest_path
 from totemviz.pmxcfs.index import ROOT_INODE, EntryType, encode_index
 from totemviz.pmxcfs.machine import DCDB_CLIENT
 from totemviz.pmxcfs.memdb import FILE_SIZE_MAX_BYTES, Memdb, split_path
 from totemviz.pmxcfs.messages import NormalMessage, decode_message
+from totemviz.pmxcfs.modes import Mode
 from totemviz.pmxcfs.process import Quirks
 
 EFFORT = 20 if os.environ.get("TOTEMVIZ_SEARCH") == "deep" else 1

@@ -10,10 +10,10 @@ import pytest
 
 from tests.pmxcfs.bus import mark, open_database, started
 from tests.pmxcfs.test_trouble import fail_writes
-from totemviz.pmxcfs.dfsm import Mode
 from totemviz.pmxcfs.effects import PmxcfsExited
 from totemviz.pmxcfs.index import encode_index
 from totemviz.pmxcfs.memdb import Memdb
+from totemviz.pmxcfs.modes import Mode
 from totemviz.pmxcfs.process import Quirks
 
 T = 1_700_000_000

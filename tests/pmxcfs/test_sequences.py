@@ -7,7 +7,6 @@ import apsw
 from tests.pmxcfs.bus import Bus, S, deliver, mark, started, state_message
 from totemviz.corosync.effects import CpgMember
 from totemviz.pmxcfs.database import Database
-from totemviz.pmxcfs.dfsm import Mode
 from totemviz.pmxcfs.effects import (
     ChangeApplied,
     ChangeCommitted,
@@ -19,6 +18,7 @@ from totemviz.pmxcfs.effects import (
 )
 from totemviz.pmxcfs.machine import DCDB_CLIENT, Pmxcfs
 from totemviz.pmxcfs.messages import DCDB_GROUP, NormalMessage, encode_message
+from totemviz.pmxcfs.modes import Mode
 from totemviz.totem.effects import Log
 
 CONF = b"totem {\n  cluster_name: demo\n  config_version: 3\n}\n"

@@ -9,7 +9,6 @@ from totemviz.corosync.effects import CpgError
 from totemviz.pmxcfs.application import SyncMember
 from totemviz.pmxcfs.database import DatabaseError
 from totemviz.pmxcfs.dcdb import select_leader
-from totemviz.pmxcfs.dfsm import Mode
 from totemviz.pmxcfs.effects import (
     CpgMcast,
     FuseReply,
@@ -18,6 +17,7 @@ from totemviz.pmxcfs.index import Index, decode_index, new_root
 from totemviz.pmxcfs.machine import DCDB_CLIENT, Pmxcfs
 from totemviz.pmxcfs.memdb import Memdb
 from totemviz.pmxcfs.messages import DCDB_GROUP, MessageType, NormalMessage, encode_message
+from totemviz.pmxcfs.modes import Mode
 from totemviz.pmxcfs.process import ProcessId, Quirks
 from totemviz.totem.effects import Log
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.sim.runs import found, run, seconds
 from totemviz.pmxcfs.process import EPOCH_S
-from totemviz.sim.interventions import AnyIntervention, Cut, Heal, Kill, Pause
+from totemviz.sim.interventions import AnyIntervention, Cut, Heal, Kill, Pause, Restart
 from totemviz.sim.scenario import HaSpec, ScenarioError, check, cluster_conf, parse_scenario
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import Duration
@@ -158,3 +158,18 @@ def test_a_scenario_names_nodes_that_exist() -> None:
     scenario = parse_scenario("[ha]\nnodes = [1, 9]\n", "x.toml")
     with pytest.raises(ScenarioError, match="there is no node 9"):
         check(scenario, cluster_conf(scenario, "x.toml", Path()), "x.toml", "[ha]\nnodes = [1, 9]\n")
+
+
+def test_without_pmxcfs_the_manager_says_so_and_has_its_lock_back_in_time() -> None:
+    world = ha_run(50, Kill(at=seconds(20), node=3, process="pmxcfs"), Restart(at=seconds(34), node=3))
+    said = lines(world, "pve-ha-lrm")
+    refused = "cluster file system update failed - ipcc_send_rec[1] failed: Connection refused"
+    assert said[4:] == [
+        refused,
+        "lost lock 'ha_agent_pve3_lock - cfs lock update failed - Transport endpoint is not connected",
+        "status change active => lost_agent_lock",
+        refused,
+        "successfully acquired lock 'ha_agent_pve3_lock'",
+        "status change lost_agent_lock => active",
+    ]
+    assert not times(world, WatchdogWarned)

@@ -12,9 +12,9 @@ import pytest
 
 from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgMember
 from totemviz.pmxcfs.dcdb import Dcdb
-from totemviz.pmxcfs.dfsm import Mode
 from totemviz.pmxcfs.index import Entry, EntryType, encode_index, index_digest
 from totemviz.pmxcfs.messages import DCDB_GROUP, Epoch, MessageType, StateMessage, encode_message
+from totemviz.pmxcfs.modes import Mode
 from totemviz.pmxcfs.process import ProcessId
 from totemviz.totem.effects import ConfigurationChange, Deliver, MembershipInstalled, RingId
 from totemviz.totem.wire import ENCAPSULATED, Mcast

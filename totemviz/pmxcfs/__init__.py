@@ -18,7 +18,7 @@ Where to read on:
     index     entries, digests, and the bytes two nodes compare       messages    the bytes on the wire
     memdb     the file operations and their errno                     threads     code that waits, as generators
     guests, locks    two rules that look across the tree              connection  one CPG handle and its retries
-    database  config.db                                               dfsm        the state machine over a group
+    database  config.db                                               dfsm, modes    the state machine over a group
     dcdb, status, clusterlog    what the two groups replicate         services    connecting to corosync, and again
     plugs, ipc    what is shown beside the tree, and asked locally     corosync_conf    its way to /etc/corosync
     changes   counters in ``.version``                                process, effects, errors, ascii    shared by all
@@ -28,6 +28,7 @@ Where to read on:
 it answers every CPG call with ``cpg_result`` and lets a ``DiskIo`` take its time before it carries on with the list.
 Known faults of the original are kept where they show, and marked "quirk Qn"; ``process.Quirks`` can turn one off.
 
-Not modelled: RRD files on disk (what ``.rrd`` shows is there), the bytes of the local IPC socket, and the kernel's own
-checks and caches in front of FUSE. CPG group names are passed without the NUL that pmxcfs counts as part of them.
+Not modelled: RRD files, which lie outside /etc/pve, below /var/lib/rrdcached (what ``.rrd`` shows is there), the bytes
+of the local IPC socket, and the kernel's own checks and caches in front of FUSE. CPG group names are passed without
+the NUL that pmxcfs counts as part of them.
 """

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgError
 from totemviz.pmxcfs.connection import error_name
-from totemviz.pmxcfs.dfsm import Dfsm, Mode
+from totemviz.pmxcfs.dfsm import Dfsm
+from totemviz.pmxcfs.modes import Mode
 from totemviz.pmxcfs.process import NS_PER_S, Process
 from totemviz.pmxcfs.threads import Blocking
 from totemviz.totem.effects import SetTimer

@@ -32,7 +32,7 @@ from totemviz.pmxcfs.connection import Connection
 from totemviz.pmxcfs.corosync_conf import COROSYNC_CONF, HostConf
 from totemviz.pmxcfs.database import VERSION_NAME, Database
 from totemviz.pmxcfs.dcdb import DOMAIN, Dcdb
-from totemviz.pmxcfs.dfsm import Dfsm, Mode
+from totemviz.pmxcfs.dfsm import Dfsm
 from totemviz.pmxcfs.effects import CpgLeave
 from totemviz.pmxcfs.index import (
     ROOT_INODE,
@@ -53,6 +53,7 @@ from totemviz.pmxcfs.messages import (
     decode_message,
     encode_message,
 )
+from totemviz.pmxcfs.modes import Mode
 from totemviz.pmxcfs.process import NS_PER_S, Process, ProcessCrash, ProcessId, Quirks
 from totemviz.pmxcfs.threads import Blocking
 from totemviz.trace.recorded_evidence import FRESH_VERSION, IMPORTED_INODE, Evidence
