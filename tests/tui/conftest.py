@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from textual.widgets import Input
 
 from tests.tui.picture import picture, pictures
 from tests.tui.synthetic import Playable, Session, domino, recording
@@ -18,6 +19,12 @@ def plain_terminal(monkeypatch, tmp_path):
     monkeypatch.setenv("TOTEMVIZ_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("TOTEMVIZ_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def still_cursor(monkeypatch):
+    """A cursor that blinks is in a picture or is not, as the machine is fast or slow."""
+    monkeypatch.setattr(Input, "_toggle_cursor", lambda self: None)
 
 
 class TextPicture(SingleFileSnapshotExtension):

@@ -65,13 +65,13 @@ def read(
         what = re.sub(r"\s*\(at .*\)", "", str(error))
         raise TomlError(f"{line}: {what}; mend the TOML") from None
     try:
-        return msgspec.convert(tree, form, dec_hook=_decode_duration)
+        return msgspec.convert(tree, form, dec_hook=decode_duration)
     except msgspec.ValidationError as error:
-        what, place = _split_place(str(error))
+        what, place = split_place(str(error))
         raise TomlError(f"{line_of(text, place)}: {what}{mend(what)}") from None
 
 
-def _decode_duration(kind: type, value: Any) -> Any:
+def decode_duration(kind: type, value: Any) -> Any:
     """Hook for msgspec: durations are text with a unit. Raises ValueError that says so."""
     if not issubclass(kind, Duration):
         raise NotImplementedError
@@ -80,7 +80,7 @@ def _decode_duration(kind: type, value: Any) -> Any:
     return kind.parse(value)
 
 
-def _split_place(message: str) -> tuple[str, list[str]]:
+def split_place(message: str) -> tuple[str, list[str]]:
     """Take a message of msgspec apart.
 
     '… - at `$.interventions[1].node`' gives ('…', ['interventions', '1', 'node']).

@@ -24,7 +24,7 @@ from totemviz.sim.session import Session, Simulation
 from totemviz.sim.sharing import saved_session
 from totemviz.tui.branching import Branching
 from totemviz.tui.code import CodePanel
-from totemviz.tui.commands import fault_commands
+from totemviz.tui.commands import fault_commands, found_commands
 from totemviz.tui.eventlist import EventList, matcher
 from totemviz.tui.footer import KeyFooter
 from totemviz.tui.header import HeaderLine, Headline
@@ -253,8 +253,10 @@ class Cockpit(Branching):
                 continue
             yield SystemCommand(key.help, f"key {key.shown}", partial(self.call_later, self.run_action, key.action))
         if self.session.can_intervene:
-            for words, intervention in fault_commands(self.known_nodes()):
-                yield SystemCommand(words, "now, at the cursor", partial(self.do, intervention))
+            view = self.session.cursor.view
+            for commands, discover in ((fault_commands, True), (found_commands, False)):
+                for words, intervention in commands(view):
+                    yield SystemCommand(words, "now, at the cursor", partial(self.do, intervention), discover)
         yield SystemCommand("theme by name", "all themes", self.action_change_theme)
 
 

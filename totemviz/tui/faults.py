@@ -16,13 +16,24 @@ from textual.widgets.option_list import Option
 
 from totemviz.sim import interventions as do
 from totemviz.sim.interventions import AnyIntervention
-from totemviz.sim.possible import VOTES_MAX
 from totemviz.sim.profiles import PROFILES
-from totemviz.sim.quorum_tools import VOTES
-from totemviz.sim.units import Duration
+from totemviz.sim.threads import HostModel
 from totemviz.trace.view import Flight, NodeView
 from totemviz.tui.dialogs import Dialog, EntryError, find_node
 from totemviz.tui.marks import letter
+from totemviz.tui.typed import (
+    HERE,
+    as_in_a_scenario,
+    clock,
+    conf_edit,
+    duration,
+    filled,
+    host_model,
+    key_value,
+    percentage,
+    vote,
+    votes,
+)
 
 
 class Fault(NamedTuple):
@@ -35,52 +46,14 @@ class Fault(NamedTuple):
     default: str = ""
 
 
-def duration(text: str) -> Duration:
-    """A duration as typed. Raises EntryError."""
-    try:
-        return Duration.parse(text)
-    except ValueError as error:
-        raise EntryError(str(error)) from None
-
-
-def percentage(text: str) -> float:
-    """A percentage as typed. Raises EntryError."""
-    try:
-        value = float(text.strip().removesuffix("%"))
-    except ValueError:
-        raise EntryError(f"“{text.strip()}” is not a number; type 0 to 100") from None
-    if not 0 <= value <= 100:
-        raise EntryError(f"{value:g} is not a percentage; type 0 to 100")
-    return value
-
-
-def vote(text: str) -> str:
-    """What the quorum device does, as typed. Raises EntryError."""
-    word = text.strip().lower()
-    if word not in VOTES:
-        raise EntryError(f"“{text.strip()}” is no answer; type {', '.join(VOTES)}")
-    return word
-
-
-def votes(text: str) -> int:
-    """A number of votes as typed. Raises EntryError."""
-    if not re.fullmatch(r"[0-9]{1,3}", text.strip()) or not 1 <= int(text) <= VOTES_MAX:
-        raise EntryError(f"“{text.strip()}” is no number of votes; type 1 to {VOTES_MAX}")
-    return int(text)
-
-
-def set_timeout(text: str) -> do.SetTimeout:
-    """``token=1000`` as typed. Raises EntryError."""
-    found = re.fullmatch(r"\s*(?:totem\.)?([a-z_]+)\s*[=: ]\s*([0-9]{1,7})\s*", text)
-    if not found:
-        raise EntryError(f"“{text.strip()}” is not key=value; type e.g. token=1000")
-    return do.SetTimeout(key=found[1], value=int(found[2]))
-
-
 def flight_faults(flight: Flight, source: str, target: str) -> tuple[Fault, ...]:
     """What can be done to a datagram in flight, and to the link it is on."""
+    return (*datagram_faults(flight), *link_faults(flight.source, flight.target, f"the link {source} → {target}"))
+
+
+def datagram_faults(flight: Flight) -> tuple[Fault, ...]:
+    """What can be done to a datagram in flight."""
     sent, at = flight.sent, flight.target
-    way = f"the link {source} → {target}"
     return (
         Fault("d", "drop it", lambda node, text: do.DropDatagram(sent=sent, target=at)),
         Fault(
@@ -98,7 +71,6 @@ def flight_faults(flight: Flight, source: str, target: str) -> tuple[Fault, ...]
             "50us",
         ),
         Fault("o", "let the next one overtake it", lambda node, text: do.HoldDatagram(sent=sent, target=at)),
-        *link_faults(flight.source, at, way),
     )
 
 
@@ -122,6 +94,12 @@ def link_faults(source: int, target: int, way: str) -> tuple[Fault, ...]:
             "20ms",
         ),
     )
+
+
+def set_timeout(text: str, node: int = 0) -> do.SetTimeout:
+    """``token=1000`` as typed. Raises EntryError."""
+    key, value = key_value(text)
+    return do.SetTimeout(key=key, value=value, node=node)
 
 
 FAULTS = (
@@ -185,11 +163,75 @@ FAULTS = (
     ),
     Fault("n", "add a node", lambda node, text: do.AddNode()),
     Fault(
+        "C",
+        "set the wall clock of {node}",
+        clock,
+        "how far ahead? -70s: behind, 0s: right; then drift in ppm",
+        "5min",
+    ),
+    Fault(
+        "E",
+        "edit corosync.conf on {node}, for all nodes or here alone",
+        conf_edit,
+        f"key=value? “{HERE}” behind it: the node's own file, for nobody else",
+        "totem.token=2000",
+    ),
+    Fault("L", "corosync-cfgtool -R on {node}: all read their file", lambda node, text: do.ReloadConf(node=node)),
+    Fault(
+        "W",
+        "set a timeout of {node} alone (corosync-cmapctl -s)",
+        lambda node, text: set_timeout(text, node),
+        "totem key and value in ms?",
+        "token=1000",
+    ),
+    Fault(
         "w",
-        "change a timeout of all nodes, as a reload of corosync.conf",
+        "force a timeout of all nodes, whatever their files say",
         lambda node, text: set_timeout(text),
         "totem key and value in ms?",
         "token=1000",
+    ),
+    Fault(
+        "M",
+        "another host model from now on",
+        lambda node, text: do.ChangeHostModel(model=host_model(text)),
+        f"{' or '.join(HostModel)}?",
+        HostModel.MEASURED.value,
+    ),
+    Fault(
+        "G",
+        "create a guest on {node}",
+        lambda node, text: filled(do.CreateGuest, text, node=node),
+        "vmid, kind (qemu, lxc), config, storage (a shared one), takes",
+        "vmid=100 kind=qemu",
+    ),
+    Fault(
+        "S",
+        "set an option of a guest on {node}, such as its memory",
+        lambda node, text: filled(do.SetGuest, text, node=node),
+        "vmid, option, value",
+        "vmid=100 option=memory value=4096",
+    ),
+    Fault(
+        "X",
+        "destroy a guest on {node}",
+        lambda node, text: filled(do.DestroyGuest, text, node=node),
+        "vmid, takes",
+        "vmid=100",
+    ),
+    Fault(
+        "R",
+        "start a CPG client on {node}: it reads a group",
+        lambda node, text: filled(do.CpgRead, text, node=node),
+        "program (its name), group",
+        "program=reader group=test",
+    ),
+    Fault(
+        "F",
+        "flood a CPG group from {node}",
+        lambda node, text: filled(do.CpgFlood, text, node=node),
+        "program, group, count, size in bytes, rate a second (0: no limit)",
+        "program=flood group=test count=1000 size=1000",
     ),
     Fault(
         "v",
@@ -205,11 +247,38 @@ FAULTS = (
         "how many votes?",
         "1",
     ),
+    Fault(
+        "O",
+        "anything else that a scenario can, on {node}",
+        as_in_a_scenario,
+        "action and its fields, as in a scenario (README)",
+        "action=pause process=pmxcfs duration=5s",
+    ),
 )
 
 
 PART = "g"
 """Key of the fault that parts the cluster in two."""
+
+
+MIGRATE = "T"
+"""Key of the fault that moves a guest."""
+
+
+def migration(nodes: list[NodeView]) -> Fault:
+    """A guest moves to another node, which is named by its letter."""
+
+    def migrate(node: int, text: str) -> AnyIntervention:
+        words = dict(word.partition("=")[::2] for word in text.split())
+        if "target" in words:
+            words["target"] = str(find_node(words["target"], nodes))
+        text = " ".join(f"{field}={value}" for field, value in words.items())
+        return filled(do.MigrateGuest, text, node=node)
+
+    last = letter(nodes[-1]) if nodes else "?"
+    return Fault(
+        MIGRATE, "migrate a guest from {node}", migrate, "vmid, target (a letter), takes", f"vmid=100 target={last}"
+    )
 
 
 class FaultMenu(Dialog):
@@ -234,7 +303,7 @@ class FaultMenu(Dialog):
         super().__init__(nodes, chosen)
         self._marked = marked
         self._first = first
-        self.faults = faults if faults is not FAULTS else (*FAULTS, self._parting())
+        self.faults = faults if faults is not FAULTS else (*FAULTS, migration(nodes), self._parting())
         self.title_text = title
         self.fault: Fault | None = None
         self.disks = False
@@ -328,7 +397,7 @@ class FaultMenu(Dialog):
             self._fill()
         elif fault.ask:
             ask = self.query_one("#ask", Label)
-            ask.update(Content(f"{fault.label.format(node=self.letter_of(self.node))}: {fault.ask}"))
+            ask.update(Content(f"{fault.label.format(node=self.letter_of(self.node))}\n{fault.ask}"))
             ask.display = True
             more = self.query_one("#more", Input)
             more.display = True
