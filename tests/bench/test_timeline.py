@@ -19,7 +19,7 @@ from totemviz.sim.units import MS, SECOND, Duration
 DEEP = os.environ.get("TOTEMVIZ_SEARCH") == "deep"
 EVENTS = 1_000_000 if DEEP else 20_000
 PAST = 50_000 if DEEP else 10_000
-EVENT_BYTES_MAX = 400
+EVENT_BYTES_MAX = 300
 
 
 def memory_bytes() -> int:
