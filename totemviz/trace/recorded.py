@@ -148,10 +148,13 @@ def load_recording(
     for (source_ip, target_ip, link), times in traffic.pongs_ns.items():
         key = cluster.node_at(target_ip), cluster.node_at(source_ip), link
         links.pongs_ns.setdefault(key, []).extend(time_ns - epoch_ns for time_ns in times)
+    for (source_ip, target_ip, link), times in traffic.pings_ns.items():
+        key = cluster.node_at(source_ip), cluster.node_at(target_ip), link
+        links.pings_ns.setdefault(key, []).extend(time_ns - epoch_ns for time_ns in times)
     for (source_ip, target_ip), times in traffic.data_ns.items():
         pair = cluster.node_at(source_ip), cluster.node_at(target_ip)
         links.data_ns.setdefault(pair, []).extend(time_ns - epoch_ns for time_ns in times)
-    for known in (*links.pongs_ns.values(), *links.data_ns.values()):
+    for known in (*links.pongs_ns.values(), *links.pings_ns.values(), *links.data_ns.values()):
         known.sort()
     return Recording(timeline, msgspec.structs.replace(summary, memberships=memberships), links)
 
@@ -206,6 +209,7 @@ class _Traffic:
         self._ports: dict[int, _Port] = {}
         self._captures: list[Capture] = []
         self.pongs_ns: dict[tuple[str, str, int], list[int]] = {}
+        self.pings_ns: dict[tuple[str, str, int], list[int]] = {}
         self.data_ns: dict[tuple[str, str], list[int]] = {}
         self.first_ns = 0
 
@@ -236,9 +240,10 @@ class _Traffic:
             packet = knet.unpack(data)
             if packet.link:
                 port.knet[packet.link] += 1
-                if packet.link == "pong":
+                signs = {"pong": self.pongs_ns, "ping": self.pings_ns}.get(packet.link)
+                if signs is not None:
                     key = datagram.source_ip, datagram.target_ip, packet.link_id
-                    self.pongs_ns.setdefault(key, []).append(datagram.time_ns)
+                    signs.setdefault(key, []).append(datagram.time_ns)
                 return
             self.data_ns.setdefault((datagram.source_ip, datagram.target_ip), []).append(datagram.time_ns)
             whole = slices.add(datagram.source_ip, datagram.target_ip, packet, datagram.frame)
