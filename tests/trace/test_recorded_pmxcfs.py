@@ -13,7 +13,17 @@ import pytest
 from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgMember
 from totemviz.pmxcfs.dcdb import Dcdb
 from totemviz.pmxcfs.index import Entry, EntryType, encode_index, index_digest
-from totemviz.pmxcfs.messages import DCDB_GROUP, Epoch, MessageType, StateMessage, encode_message
+from totemviz.pmxcfs.messages import (
+    DCDB_GROUP,
+    DcdbType,
+    Epoch,
+    FuseMessage,
+    MessageType,
+    NormalMessage,
+    StateMessage,
+    encode_fuse,
+    encode_message,
+)
 from totemviz.pmxcfs.modes import Mode
 from totemviz.pmxcfs.process import ProcessId
 from totemviz.totem.effects import ConfigurationChange, Deliver, MembershipInstalled, RingId
@@ -201,6 +211,29 @@ def test_unseen_changes_are_taken_from_the_state_and_named(tmp_path: Path) -> No
     assert found[0] == (0, 0, 7, 3, 1_700_000_102, 8, "__version__", None)
     assert found[1] == (0, 2, 3, 0, 1_700_000_007, 8, "corosync.conf", CONF)
     assert found[2] == (0, 4, 4, 3, 1_700_000_100, 4, "nodes", None)
+
+
+def test_a_process_may_have_died_before_it_read_all_that_had_reached_it(tmp_path: Path) -> None:
+    """As recorded when a real pmxcfs was killed: the state of its next life lacks the last change."""
+    evidence = Evidence([CONF])
+    replica = _Replica(3, tmp_path / "config.db", evidence, 1_700_000_000)
+    first, second, other = CpgMember(3, 70), CpgMember(3, 71), CpgMember(1, 80)
+    replica.join(70, quorate=True)
+    replica.dispatch(CpgConfchg(0, DCDB_GROUP, (first,), (), (first,)))
+    for count, path in enumerate(("read", "late"), 1):
+        before = encode_index(replica._memdb.entries)
+        message = NormalMessage(DcdbType.MKDIR, 1, 1_700_000_009, count, encode_fuse(FuseMessage(path)))
+        replica.dispatch(CpgDelivered(0, DCDB_GROUP, 3, 70, encode_message(message), count))
+    replica.join(71, quorate=True)
+    epoch = Epoch(1, 1_700_000_200, 1, 80)
+    evidence.states[ProcessId(3, 71), epoch] = before
+    replica.dispatch(CpgConfchg(0, DCDB_GROUP, (other, second), (), (second,)))
+    payload = encode_message(StateMessage(MessageType.SYNC_START, 1, 0, epoch, b""))
+    replica.dispatch(CpgDelivered(0, DCDB_GROUP, 1, 80, payload, 1))
+    assert encode_index(replica._memdb.entries) == before
+    (note,) = replica.close().notes
+    assert "version 4 the tree of node 3 lacks changes" in note
+    assert "(rows: 5)" in note
 
 
 def test_a_node_that_never_exchanged_states_names_its_first_rows(tmp_path: Path) -> None:

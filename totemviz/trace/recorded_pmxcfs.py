@@ -241,9 +241,12 @@ class _Replica:
             return
         if not first or index.version != FRESH_VERSION:
             inodes = ", ".join(map(str, sorted([entry.inode for entry in wrong] + gone))) or "none"
+            what = "holds changes of which the capture shows no message"
+            if index.version < self._memdb.version:
+                what = "lacks changes that had reached the node: its pmxcfs died before it read them"
             self._notes.append(
-                f"at version {index.version} the tree of node {self._nodeid} holds changes of which the capture shows "
-                f"no message (rows: {inodes}); its state was taken over"
+                f"at version {index.version} the tree of node {self._nodeid} {what} (rows: {inodes}); "
+                "its state was taken over"
             )
         entries = {inode: entry for inode, entry in mine.items() if inode not in gone}
         entries |= {entry.inode: entry for entry in wrong} | {ROOT_INODE: root}
