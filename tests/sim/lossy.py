@@ -19,16 +19,15 @@ from __future__ import annotations
 import statistics
 from itertools import pairwise
 from pathlib import Path
-from unittest.mock import patch
 
 import msgspec
 
 from tests.sim.runs import found, seconds
 from totemviz.corosync.effects import CpgDelivered
-from totemviz.sim import clients
 from totemviz.sim.interventions import CpgFlood, CpgRead, Loss, Write
-from totemviz.sim.scenario import ClusterSpec, Scenario, cluster_conf
+from totemviz.sim.scenario import ClusterSpec, ProgramsSpec, Scenario, cluster_conf
 from totemviz.sim.threads import HostModel
+from totemviz.sim.units import Duration
 from totemviz.sim.world import World
 from totemviz.totem.config import Transport
 from totemviz.totem.effects import MembershipInstalled, TokenReceived
@@ -61,13 +60,9 @@ class Run(msgspec.Struct, frozen=True):
 
 def lossy(percent: float, seed: int) -> Run:
     """One run with so many percent of all datagrams lost."""
-    with patch.object(clients, "BETWEEN_CALLS_NS", CALL_NS):
-        return _run(percent, seed)
-
-
-def _run(percent: float, seed: int) -> Run:
     scenario = Scenario(
         seed=seed,
+        programs=ProgramsSpec(between_calls=Duration(CALL_NS)),
         host_model=HostModel.MEASURED,
         cluster=ClusterSpec(nodes=3, transport=Transport.UDPU),
         interventions=(

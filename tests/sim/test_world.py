@@ -14,6 +14,9 @@ import pytest
 
 from tests.sim.runs import SCENARIOS, found, run, run_file, seconds
 from totemviz.corosync.conf import parse
+from totemviz.corosync.quirks import Quirks
+from totemviz.pmxcfs.process import Quirks as PmxcfsQuirks
+from totemviz.sim import scenario as scenario_module
 from totemviz.sim.doing import DO
 from totemviz.sim.interventions import (
     AnyIntervention,
@@ -358,3 +361,14 @@ def test_interventions_are_remembered_with_their_place() -> None:
     (done,) = session.saved().interventions
     assert done.after_event >= 0
     assert msgspec.structs.asdict(done)["node"] == 3
+
+
+def test_the_scenario_of_the_documentation_can_be_read_and_names_every_quirk() -> None:
+    text = scenario_module.__doc__
+    assert text is not None
+    toml = text.partition("```toml\n")[2].partition("```")[0].replace('database = "config.db"', "")
+    read = parse_scenario(toml, "documentation")
+    assert read.quirks == Quirks()
+    for quirks in (Quirks, PmxcfsQuirks):
+        for name in quirks.__struct_fields__:
+            assert f"\n{name} = true" in toml, name

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from totemviz.sim.host import Host
     from totemviz.sim.world import World
 
-BETWEEN_CALLS_NS = 10_000
 
 Then = Callable[[int, int], None]
 """Told the program's result and the event with which it ended."""
@@ -122,7 +121,8 @@ class Clients:
             if reply.result < 0:
                 self._step(running, event)
             else:
-                self._world.scheduler.after(BETWEEN_CALLS_NS, self._step, running, event)
+                pause_ns = int(self._world.scenario.programs.between_calls)
+                self._world.scheduler.after(pause_ns, self._step, running, event)
 
     def pmxcfs_died(self, node: int, event: int) -> None:
         """The kernel breaks off what a dead FUSE daemon has not answered (Linux, fs/fuse/dev.c: fuse_abort_conn)."""

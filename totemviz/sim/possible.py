@@ -21,14 +21,12 @@ from totemviz.sim.interventions import (
     CpgFlood,
     CpgRead,
     CreateGuest,
-    Delay,
     DestroyGuest,
     DiskFault,
     DropMessage,
     Duplicate,
     EditConf,
     ExpectedVotes,
-    Heal,
     LoadDisk,
     Loss,
     MigrateGuest,
@@ -41,7 +39,9 @@ from totemviz.sim.interventions import (
     Tamper,
 )
 from totemviz.sim.interventions.confs import CLUSTER_FILE, HOST_FILE
+from totemviz.sim.interventions.guests import OfGuest
 from totemviz.sim.interventions.hosts import HOST
+from totemviz.sim.interventions.links import OnLinks
 from totemviz.sim.quorum_tools import VOTES
 from totemviz.sim.storage import FAULTS
 from totemviz.sim.threads import COROSYNC, PMXCFS
@@ -60,7 +60,7 @@ VOTES_MAX = 255
 MESSAGE_SIZE_MAX = 64 * 1024 * 1024
 """The largest message a program may send: more is only slow."""
 LOAD_PERCENT_MAX = 1000
-ZERO_IS_EVERY = (DropMessage, Heal, Loss, Duplicate, Delay, Tamper, SetTimeout)
+ZERO_IS_EVERY = (DropMessage, OnLinks, Tamper, SetTimeout)
 """Interventions in which node 0 stands for every node."""
 DRIFT_PPM_MAX = 999_999
 """A clock may run nearly twice as fast as time, or nearly stand still."""
@@ -147,7 +147,7 @@ def _edit_problem(intervention: EditConf, conf: CorosyncConf) -> Problem:
     return None
 
 
-def _vmid_problem(intervention: CreateGuest | SetGuest | MigrateGuest | DestroyGuest, conf: CorosyncConf) -> Problem:
+def _vmid_problem(intervention: OfGuest, conf: CorosyncConf) -> Problem:
     if not VMID_MIN <= intervention.vmid <= VMID_MAX:
         return "vmid", f"{intervention.vmid} is no VMID; use {VMID_MIN} to {VMID_MAX}"
     if isinstance(intervention, CreateGuest) and intervention.kind not in ("qemu", "lxc"):

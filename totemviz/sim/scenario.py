@@ -29,17 +29,37 @@ boot = "60s"                  # how long a node is away that its watchdog has re
 default = "nvme"
 3 = "usb-stick"
 
-[quirks]                      # known deviations of the real programs; all true by default (totem/config.py)
-token_copy_frees_messages = true
+[quirks]                      # known deviations of the real programs; all true by default
+token_copy_frees_messages = true         # what they are stands in totem/config.py,
 recovery_counters_survive = true
-[pmxcfs_quirks]               # the same for pmxcfs
+ring_id_not_synced = true
+foreign_order_compared_raw = true
+failing_node_expels_itself = true
+idle_token_is_held = true
+hold_timer_outlives_cancel = true
+ring_seq_one_on_at_start = true
+safe_is_agreed = true
+throw_away_loses_packets = true
+barrier_abort_keeps_joinlists = true     # in corosync/quirks.py,
+join_list_outlives_leave = true
+ev_tracking_never_saved = true
+[pmxcfs_quirks]
+synced_applies_unsynced_messages = true  # and in pmxcfs/process.py
+truncate_makes_size_without_data = true
+rename_forgets_target_early = true
+offsets_cut_to_32_bits = true
+lock_timers_restart = true
 rejoin_on_kept_handle = true
+writers_hang_in_error_mode = true
 
 [network]
 delay = "50us"
 jitter = "0us"
 loss_percent = 0.0
 duplicate_percent = 0.0
+
+[programs]                    # those that work below /etc/pve
+between_calls = "10us"        # from the answer to one system call to the next call
 
 [[interventions]]
 at = "5s"
@@ -109,6 +129,12 @@ class HaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     boot: Duration = Duration(60 * SECOND)
 
 
+class ProgramsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Programs that work below /etc/pve: ``between_calls`` goes by between an answer and the next system call."""
+
+    between_calls: Duration = Duration(10 * US)
+
+
 class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What every link does. The default delay is the lab's: three hops in 0.16 ms (measured.md §2)."""
 
@@ -157,6 +183,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     quirks: Quirks = Quirks()
     pmxcfs_quirks: PmxcfsQuirks = PmxcfsQuirks()
     network: NetworkSpec = NetworkSpec()
+    programs: ProgramsSpec = ProgramsSpec()
     interventions: tuple[AnyIntervention, ...] = ()
     session: SavedSession | None = None
 

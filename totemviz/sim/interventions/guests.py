@@ -8,14 +8,19 @@ from totemviz.sim.units import Duration
 _DISKS = Duration(200_000_000)
 
 
-class CreateGuest(Intervention, frozen=True, kw_only=True, tag="create_guest"):
-    """``qm create`` or ``pct create`` (``kind`` qemu or lxc) on ``node``.
+class OfGuest(Intervention, frozen=True, kw_only=True):
+    """Base of what a tool on ``node`` does to the guest ``vmid``; it must be there unless it is being created."""
+
+    node: int
+    vmid: int = 100
+
+
+class CreateGuest(OfGuest, frozen=True, kw_only=True, tag="create_guest"):
+    """``qm create`` or ``pct create`` (``kind`` qemu or lxc).
 
     Its disks take ``takes`` to make, under a cluster-wide lock if they are on a shared ``storage``.
     """
 
-    node: int
-    vmid: int = 100
     kind: str = "qemu"
     config: str = "cores: 2\nmemory: 2048\n"
     storage: str = ""
@@ -26,11 +31,9 @@ class CreateGuest(Intervention, frozen=True, kw_only=True, tag="create_guest"):
         return f"create guest {self.vmid} on node {self.node}"
 
 
-class SetGuest(Intervention, frozen=True, kw_only=True, tag="set_guest"):
-    """``qm set VMID --option value`` on ``node``, where the guest must be."""
+class SetGuest(OfGuest, frozen=True, kw_only=True, tag="set_guest"):
+    """``qm set VMID --option value``."""
 
-    node: int
-    vmid: int = 100
     option: str = "memory"
     value: str = "4096"
 
@@ -39,12 +42,10 @@ class SetGuest(Intervention, frozen=True, kw_only=True, tag="set_guest"):
         return f"set {self.option} of guest {self.vmid} to {self.value} on node {self.node}"
 
 
-class MigrateGuest(Intervention, frozen=True, kw_only=True, tag="migrate_guest"):
-    """``qm migrate VMID`` from ``node``, where the guest must be, to ``target``; copying takes ``takes``."""
+class MigrateGuest(OfGuest, frozen=True, kw_only=True, tag="migrate_guest"):
+    """``qm migrate VMID`` to the node ``target``; copying takes ``takes``."""
 
-    node: int
     target: int
-    vmid: int = 100
     takes: Duration = Duration(1_000_000_000)
 
     @property
@@ -52,11 +53,9 @@ class MigrateGuest(Intervention, frozen=True, kw_only=True, tag="migrate_guest")
         return f"migrate guest {self.vmid} from node {self.node} to node {self.target}"
 
 
-class DestroyGuest(Intervention, frozen=True, kw_only=True, tag="destroy_guest"):
-    """``qm destroy VMID`` on ``node``, where the guest must be; removing its disks takes ``takes``."""
+class DestroyGuest(OfGuest, frozen=True, kw_only=True, tag="destroy_guest"):
+    """``qm destroy VMID``; removing its disks takes ``takes``."""
 
-    node: int
-    vmid: int = 100
     takes: Duration = _DISKS
 
     @property

@@ -1,4 +1,4 @@
-"""What can happen to links between nodes: to those from ``source`` to ``target``, where 0 stands for every node."""
+"""What can happen to links between nodes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ from totemviz.sim.interventions.base import Intervention
 from totemviz.sim.units import Duration
 
 
-def _links(source: int, target: int) -> str:
-    """Which links are meant, in words."""
-    if source and target:
-        return f"the link from node {source} to node {target}"
-    if source:
-        return f"every link from node {source}"
-    return f"every link to node {target}" if target else "every link"
+class OnLinks(Intervention, frozen=True, kw_only=True):
+    """Base of what is done to links from ``source`` to ``target``; 0 stands for every node."""
+
+    source: int = 0
+    target: int = 0
+
+    @property
+    def links(self) -> str:
+        """Which links are meant, in words."""
+        if self.source and self.target:
+            return f"the link from node {self.source} to node {self.target}"
+        if self.source:
+            return f"every link from node {self.source}"
+        return f"every link to node {self.target}" if self.target else "all links"
+
+    @property
+    def datagrams(self) -> str:
+        """What travels on them, in words."""
+        return f"the datagrams on {self.links}" if self.source or self.target else "all datagrams"
 
 
 class Cut(Intervention, frozen=True, kw_only=True, tag="cut"):
@@ -36,54 +48,40 @@ class CutOneWay(Intervention, frozen=True, kw_only=True, tag="cut_one_way"):
         return f"cut the way from node {self.source} to node {self.target}"
 
 
-class Heal(Intervention, frozen=True, kw_only=True, tag="heal"):
-    """Links that were cut work again: all of them, or those from ``source`` to ``target``."""
-
-    source: int = 0
-    target: int = 0
+class Heal(OnLinks, frozen=True, kw_only=True, tag="heal"):
+    """Links that were cut work again."""
 
     @property
     def text(self) -> str:  # noqa: D102
-        return f"mend {_links(self.source, self.target)}" if self.source or self.target else "mend all links"
+        return f"mend {self.links}"
 
 
-class Loss(Intervention, frozen=True, kw_only=True, tag="loss"):
+class Loss(OnLinks, frozen=True, kw_only=True, tag="loss"):
     """From now on links lose ``percent`` of the datagrams."""
 
     percent: float
-    source: int = 0
-    target: int = 0
 
     @property
     def text(self) -> str:  # noqa: D102
-        if not (self.source or self.target):
-            return f"lose {self.percent:g} % of all datagrams"
-        return f"lose {self.percent:g} % of the datagrams on {_links(self.source, self.target)}"
+        return f"lose {self.percent:g} % of {self.datagrams}"
 
 
-class Duplicate(Intervention, frozen=True, kw_only=True, tag="duplicate"):
+class Duplicate(OnLinks, frozen=True, kw_only=True, tag="duplicate"):
     """From now on links deliver ``percent`` of the datagrams twice."""
 
     percent: float
-    source: int = 0
-    target: int = 0
 
     @property
     def text(self) -> str:  # noqa: D102
-        if not (self.source or self.target):
-            return f"deliver {self.percent:g} % of all datagrams twice"
-        return f"deliver {self.percent:g} % of the datagrams on {_links(self.source, self.target)} twice"
+        return f"deliver {self.percent:g} % of {self.datagrams} twice"
 
 
-class Delay(Intervention, frozen=True, kw_only=True, tag="delay"):
+class Delay(OnLinks, frozen=True, kw_only=True, tag="delay"):
     """From now on datagrams take ``delay``, and up to ``jitter`` longer; so that one can overtake another."""
 
     delay: Duration
     jitter: Duration = Duration(0)
-    source: int = 0
-    target: int = 0
 
     @property
     def text(self) -> str:  # noqa: D102
-        where = f" on {_links(self.source, self.target)}" if self.source or self.target else ""
-        return f"let all datagrams{where} take {self.delay}" + (f" and up to {self.jitter} more" if self.jitter else "")
+        return f"let {self.datagrams} take {self.delay}" + (f" and up to {self.jitter} more" if self.jitter else "")
