@@ -142,6 +142,10 @@ def test_a_guest_whose_disks_fail_is_gone_again():
     path = "nodes/pve1/qemu-server/100.conf"
     assert calls(run)[1][-1] == f"delete {path}"
     assert ends(run)[1][0] == -110
+    newest = json.loads(run.hosts[2].pmxcfs.read(".clusterlog"))["data"][0]["msg"]
+    assert newest.endswith(
+        ":root@pam: unable to create VM 100 - cfs-lock 'storage-ceph' error: got lock request timeout"
+    )
     assert run.hosts[2].pmxcfs.memdb.lookup(path) is None
 
 

@@ -27,3 +27,28 @@ class Errno(IntEnum):
     ECONNABORTED = 103
     ENOTCONN = 107
     ETIMEDOUT = 110
+
+
+_REASONS = {
+    Errno.EPERM: "Operation not permitted",
+    Errno.ENOENT: "No such file or directory",
+    Errno.EIO: "Input/output error",
+    Errno.ENOMEM: "Cannot allocate memory",
+    Errno.EACCES: "Permission denied",
+    Errno.EBUSY: "Device or resource busy",
+    Errno.EEXIST: "File exists",
+    Errno.ENOTDIR: "Not a directory",
+    Errno.EINVAL: "Invalid argument",
+    Errno.EFBIG: "File too large",
+    Errno.ENOSYS: "Function not implemented",
+    Errno.ENOTEMPTY: "Directory not empty",
+    Errno.ECHRNG: "Channel number out of range",
+    Errno.ECONNABORTED: "Software caused connection abort",
+    Errno.ENOTCONN: "Transport endpoint is not connected",
+    Errno.ETIMEDOUT: "Connection timed out",
+}
+
+
+def reason(result: int) -> str:
+    """A negative errno in glibc's words, as programs on a node put it into their messages."""
+    return _REASONS[Errno(-result)]

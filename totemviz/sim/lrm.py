@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from totemviz.pmxcfs.errors import reason
 from totemviz.sim import tools
 from totemviz.sim.threads import PMXCFS
 from totemviz.sim.watchdog import SECOND_NS, WatchdogMux
@@ -215,8 +215,7 @@ class LocalManager:
         path = f"nodes/{self._host.info.name}/lrm_status"
         result = yield _Write(path, content)
         if result < 0:
-            why = f"unable to open file '/etc/pve/{path}.tmp.{self._pid}' - {os.strerror(-result)}"
-            self._log(Level.ERROR, f"unable to write lrm status file - {why}")
+            self._log(Level.ERROR, f"unable to write lrm status file - {tools.not_written(self._pid, path, result)}")
         return result >= 0
 
     def _keep_lock(self) -> Generator[_Call | _Sleep, int, bool]:
@@ -244,7 +243,7 @@ class LocalManager:
         began_s = self._now_s
         if began_s - self._locked_s < LOCK_LIFETIME_S:
             result = yield _Call("mtime", self._lock, began_s)
-            why = f"cfs lock update failed - {os.strerror(max(0, -result))}"
+            why = f"cfs lock update failed - {reason(result) if result < 0 else ''}"
         else:
             result = yield _Call("mkdir", self._lock)
             why = "can't get cfs lock"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import NamedTuple, TypeAlias
 
-from totemviz.pmxcfs.errors import Errno
+from totemviz.pmxcfs.errors import Errno, reason
 from totemviz.pmxcfs.guests import FOLDER_OF_TYPE
 
 REQUEST_BYTES = 128 * 1024
@@ -178,13 +178,16 @@ def create_guest(look: Look, process: Process, guest: Guest, config: bytes, stor
         return result
     task = process.upid("qmcreate" if guest.kind == "qemu" else "vzcreate", guest.vmid)
     yield Say("pvedaemon", f"starting task {task}")
-    disks = _wait(takes_ns)
-    result = yield from (cfs_lock(look, f"storage-{storage}", disks) if storage else disks)
+    disks, lock = _wait(takes_ns), f"storage-{storage}"
+    result = yield from (cfs_lock(look, lock, disks) if storage else disks)
+    why = _not_locked(lock, result)
     if result >= 0:
         result = yield from file_set_contents(process, guest.path, config)
+        why = not_written(process.pid, guest.path, result)
     if result < 0:
         yield Call("delete", guest.path)
-    return (yield from _end_task(task, result))
+    what = "VM" if guest.kind == "qemu" else "CT"
+    return (yield from _end_task(task, result, f"unable to create {what} {guest.vmid} - {why}"))
 
 
 def set_guest(look: Look, process: Process, guest: Guest, option: str, value: str) -> Program:
@@ -219,10 +222,12 @@ def migrate_guest(look: Look, process: Process, guest: Guest, target_name: str, 
     result = yield from file_set_contents(process, guest.path, locked)
     if result >= 0:
         result = yield from file_set_contents(process, guest.path, locked)
+    why = "migration aborted"
     if result >= 0:
         yield Sleep(takes_ns)
         result = yield Call("rename", guest.path, to=guest._replace(node_name=target_name).path)
-    return (yield from _end_task(task, result))
+        why = "migration problems"
+    return (yield from _end_task(task, result, why))
 
 
 def unlock_guest(look: Look, process: Process, guest: Guest) -> Program:
@@ -241,11 +246,15 @@ def destroy_guest(look: Look, process: Process, guest: Guest, takes_ns: int) -> 
     yield Say("pvedaemon", f"starting task {task}")
     yield Sleep(takes_ns)
     result = yield from file_set_contents(process, guest.path, b"lock: destroyed\n")
+    why = not_written(process.pid, guest.path, result)
     if result >= 0:
         result = yield from cfs_lock(look, "file-user_cfg", _wait(0))
+        locked = _not_locked("file-user_cfg", result)
+        why = f"access permissions cleanup for VM {guest.vmid} failed: {locked}"
     if result >= 0:
         result = yield Call("delete", guest.path)
-    return (yield from _end_task(task, result))
+        why = f"failed to remove config file: {_reason(result)}"
+    return (yield from _end_task(task, result, why))
 
 
 def with_option(config: bytes, option: str, value: str) -> bytes:
@@ -287,8 +296,23 @@ def _text(now: list[str], pending: list[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _end_task(task: str, result: int) -> Program:
-    yield Say("pvedaemon", f"end task {task} " + ("OK" if result >= 0 else Errno(-result).name))
+def not_written(pid: int, path: str, result: int) -> str:
+    """What ``file_set_contents`` says when its first call is refused (which is nearly always where it fails)."""
+    return f"unable to open file '/etc/pve/{path}.tmp.{pid}' - {_reason(result)}"
+
+
+def _not_locked(lock: str, result: int) -> str:
+    timeout = result == -Errno.ETIMEDOUT
+    return f"cfs-lock '{lock}' error: {'got lock request timeout' if timeout else 'no quorum!'}"
+
+
+def _reason(result: int) -> str:
+    return reason(result) if result < 0 else ""
+
+
+def _end_task(task: str, result: int, why: str) -> Program:
+    """The last line of a task: OK, or the message it died with."""
+    yield Say("pvedaemon", f"end task {task} {'OK' if result >= 0 else why}")
     return result
 
 
