@@ -130,3 +130,21 @@ def test_backwards_as_fast_as_possible_ends_at_the_begin():
         frames += 1
     assert player.time_ns == 0
     assert frames == (len(session.timeline) - 2) // BACK_EVENTS
+
+
+def test_idle_rounds_are_skipped_backwards_too():
+    story = domino()
+    session, clock = Session(story.timeline), Clock()
+    session.cursor.move_to(len(session.timeline) - 1)
+    positions = []
+    for skips in (False, True):
+        session.cursor.move_to(story.marks["gather"])
+        player = Player(clock, 0.001)
+        player.skips_idle = skips
+        player.start(session.cursor_time_ns, backward=True)
+        for _ in range(30):
+            clock.now_s += 0.1
+            if not player.frame(session):
+                break
+        positions.append(player.time_ns)
+    assert positions[1] < positions[0] - 100_000_000  # 3 ms of virtual time passed, and what was skipped
