@@ -136,15 +136,16 @@ def test_idle_rounds_are_skipped_backwards_too():
     story = domino()
     session, clock = Session(story.timeline), Clock()
     session.cursor.move_to(len(session.timeline) - 1)
-    positions = []
+    places_ns = []
     for skips in (False, True):
         session.cursor.move_to(story.marks["gather"])
-        player = Player(clock, 0.001)
+        player = Player(clock, 0.01)
         player.skips_idle = skips
         player.start(session.cursor_time_ns, backward=True)
-        for _ in range(30):
+        for _ in range(20):
             clock.now_s += 0.1
-            if not player.frame(session):
-                break
-        positions.append(player.time_ns)
-    assert positions[1] < positions[0] - 100_000_000  # 3 ms of virtual time passed, and what was skipped
+            player.frame(session)
+        places_ns.append(player.time_ns)
+    begin_ns = session.timeline[story.marks["gather"]].time_ns
+    assert begin_ns - places_ns[0] == pytest.approx(20_000_000, abs=100)  # 20 frames of 1 ms
+    assert begin_ns - places_ns[1] > 1_000_000_000  # and the silences between the tokens that were sent again

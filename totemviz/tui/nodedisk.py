@@ -37,8 +37,8 @@ def disk_lines(
         return [*lines, ("fsync history", [("none yet", DIM)])]
     picture = chart(took, SLOW_FSYNC_NS, span, width)
     lines += [("fsync history" if not row else "", line) for row, line in enumerate(picture)]
-    text = f"{node.fsyncs} in all; of the last {len(took)} the median {span(int(median(took)))}, the longest "
-    return [*lines, ("", [(f"{text}{span(max(took))}", DIM)])]
+    text = f"{node.fsyncs} in all; median {span(int(median(took)))}, longest {span(max(took))} of {len(took)}"
+    return [*lines, ("", [(text, DIM)])]
 
 
 def _state(node: NodeView, now_ns: int) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from totemviz.sim.session import Session, Simulation
 from totemviz.sim.units import MS
 from totemviz.trace.cursor import Step
+from totemviz.trace.idle import is_idle
 from totemviz.trace.words import SECOND, US
 
 _SLOW = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -101,11 +102,11 @@ class Player:
             self._skip_idle_back(session)
         if self.speed == FASTEST:
             target = session.timeline[max(0, session.cursor.position - BACK_EVENTS)] if len(session.timeline) else None
-            owed_ns = self.time_ns - target.time_ns if target is not None else 0
+            owed_ns = session.cursor_time_ns - target.time_ns if target is not None else 0
         else:
             owed_ns = int(passed_s * self.speed * SECOND)
         more = session.retreat(max(1, owed_ns))
-        self.time_ns = time_of(session)
+        self.time_ns = session.cursor_time_ns
         return more
 
     def _on(self, session: Session, began_s: float, passed_s: float) -> bool:
@@ -143,8 +144,11 @@ class Player:
         self.time_ns = max(self.time_ns, time_of(session))
 
     def _skip_idle_back(self, session: Session) -> None:
-        """The same towards the past."""
-        found = session.cursor.find(Step.EVENTFUL, backward=True)
-        if found is not None and self.time_ns - session.timeline[found].time_ns > IDLE_NS:
-            session.cursor.move_to(found + 1)
-            self.time_ns = time_of(session)
+        """The same towards the past: silence and idle rounds, back to what happened before them."""
+        cursor = session.cursor
+        eventful = cursor.event is not None and not is_idle(cursor.event)
+        found = cursor.position if eventful else cursor.find(Step.EVENTFUL, backward=True)
+        if found is not None:
+            idle_ns = session.cursor_time_ns - session.timeline[found].time_ns
+            if idle_ns > IDLE_NS:
+                session.retreat(idle_ns)
