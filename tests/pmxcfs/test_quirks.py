@@ -87,6 +87,22 @@ def test_q2_a_rename_that_fails(tmp_path, faithful):
     assert (encode_index(again.entries) == before) is not faithful
 
 
+def test_q2_its_name_given_again_pmxcfs_does_not_start_any_more(tmp_path):
+    """Seen with a real node: a failed ``mv -T``, an ``mkdir``, and the next start of every daemon fails."""
+    bus = started(tmp_path, 2)
+    for path in ("d", "d/x", "empty"):
+        bus.result(1, "mkdir", path)
+    bus.result(1, "rename", "d", "empty")
+    assert bus.result(1, "mkdir", "empty") == 0
+    bus.crash(2)
+    since = mark(bus)
+    bus.start(2)
+    said = bus.hosts[2].log("database", since[2])
+    assert said[0].startswith("found entry with duplicate name 'empty' - A:(inode = 0x0000000000000004,")
+    assert said[1] == "DB load failed"
+    assert bus.hosts[2].outputs[-1] == PmxcfsExited()
+
+
 @pytest.mark.parametrize("faithful", [True, False])
 def test_q3_offsets(tmp_path, faithful):
     bus = started(tmp_path, 1, quirks=Quirks(offsets_cut_to_32_bits=faithful))

@@ -34,7 +34,8 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     gets zero bytes.
 
     ``rename_forgets_target_early`` (Q2): renaming a directory with content onto an empty one fails and loses the empty
-    one from memory, until a restart brings it back. Off: a rename that fails changes nothing.
+    one from memory, until a restart brings it back. If something new has its name by then, the database holds the name
+    twice and pmxcfs does not start any more. Off: a rename that fails changes nothing.
 
     ``offsets_cut_to_32_bits`` (Q3): a write at 4 GiB lands at 0. Off: EFBIG.
 
