@@ -66,6 +66,17 @@ CLOCK = {
     "lock_expired",
     "write_finished",
 }
+CONF = {
+    "intervened",
+    "corosync_conf_written",
+    "corosync_reload",
+    "config_reloaded",
+    "timeouts_changed",
+    "membership_installed",
+    "quorum_changed",
+    "daemon_exited",
+    "dfsm_mode_changed",
+}
 MERGE = {"intervened", "quorum_changed", "dfsm_mode_changed", "write_finished", "change_applied", "log"}
 KINDS = {
     "split-five": MERGE,
@@ -79,6 +90,7 @@ KINDS = {
     "clock-behind": CLOCK - {"write_finished"},
     "clock-lock": CLOCK | {"system_called", "change_applied"},
     "client-stopped-pmxcfs": STORY | CLIENTS,
+    "conf-while-away": CONF,
     "cold-boot": STORY | {"log", "cpg_confchg", "sync_completed"},
     "kill-restart": STORY,
     "partition": STORY,

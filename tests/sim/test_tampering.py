@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from totemviz.sim.interventions import (
@@ -22,8 +23,10 @@ from totemviz.sim.interventions import (
     Write,
 )
 from totemviz.sim.possible import RELOADED_KEYS
-from totemviz.sim.scenario import Scenario, cluster_conf
+from totemviz.sim.scenario import Scenario, ScenarioError, cluster_conf
+from totemviz.sim.scenario import check as check_scenario
 from totemviz.sim.session import Simulation
+from totemviz.sim.sharing import load_share_string, restore, saved_session, share_string
 from totemviz.sim.units import MS, SECOND, US, Duration
 from totemviz.totem.config import KEYS
 from totemviz.totem.effects import Log, StateEntered
@@ -220,3 +223,16 @@ def test_what_cannot_be_done_is_one_line(action: Intervention, words: str) -> No
         session.intervene(action)  # type: ignore[arg-type]
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_done_to_an_added_node_is_saved_with_it() -> None:
+    session = opened()
+    session.intervene(AddNode())
+    session.advance(SECOND)
+    session.intervene(Kill(node=4))
+    session.advance(SECOND)
+    again, conf = load_share_string(share_string(saved_session(session)))
+    assert restore(again, conf).timeline[-1] == session.timeline[-1]
+    early = msgspec.structs.replace(again, session=None, interventions=again.interventions[1:])
+    with pytest.raises(ScenarioError, match="there is no node 4"):
+        check_scenario(early, conf, "early")

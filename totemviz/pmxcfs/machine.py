@@ -15,8 +15,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-import msgspec
-
 from totemviz.corosync.effects import CpgConfchg, CpgDelivered, CpgError
 from totemviz.pmxcfs.connection import Connection
 from totemviz.pmxcfs.corosync_conf import COROSYNC_CONF, HostConf, copy_to_host, named_cluster
@@ -50,9 +48,10 @@ from totemviz.pmxcfs.messages import (
     encode_fuse,
     encode_unlock,
 )
-from totemviz.pmxcfs.plugs import Attributes, FileSystem, Plugs
+from totemviz.pmxcfs.plugs import Plugs
 from totemviz.pmxcfs.process import NS_PER_S, Process, ProcessId, Quirks, true_time
 from totemviz.pmxcfs.services import FIRST_START_NS, Services
+from totemviz.pmxcfs.shown import Shown
 from totemviz.pmxcfs.status import DOMAIN as STATUS_DOMAIN
 from totemviz.pmxcfs.status import ClusterInfo, Status
 from totemviz.pmxcfs.threads import Answers, Blocking, Thread
@@ -75,18 +74,7 @@ _OPERATIONS = {
 }
 
 
-class FileInfo(msgspec.Struct, frozen=True):
-    """One line of a listing. ``size`` in bytes, ``mtime`` in seconds."""
-
-    path: str
-    directory: bool
-    size: int
-    version: int
-    writer: int
-    mtime: int
-
-
-class Pmxcfs:
+class Pmxcfs(Shown):
     """One pmxcfs process; nothing happens before ``start``.
 
     ``wall_clock`` gives the seconds since 1970 that the host's clock shows at a time of the run; when it is set, tell
@@ -322,54 +310,6 @@ class Pmxcfs:
             self._loop.submit(self._start_services)
         return self._done()
 
-    # -------------------------------------------------------------------------------------------------- for the views
-
-    def listing(self) -> tuple[FileInfo, ...]:
-        """The tree, each directory before its content, names sorted."""
-        return tuple(
-            FileInfo(path, entry.is_directory, entry.size, entry.version, entry.writer, entry.mtime)
-            for path, entry in self.memdb.walk()
-        )
-
-    def read(self, path: str) -> bytes:
-        """The bytes of a file as this node has them; never waits for the cluster. Raises FileNotFoundError."""
-        path = self.resolved(path)
-        if (text := self._plugs.text(path)) is not None:
-            return text.encode()
-        data = self.memdb.read(path)
-        if data is None:
-            raise FileNotFoundError(path)
-        return data
-
-    def stat(self, path: str) -> Attributes:
-        """``lstat`` below /etc/pve. Raises FileNotFoundError."""
-        found = self._plugs.attributes(self.resolved(path))
-        if found is None:
-            raise FileNotFoundError(path)
-        return found
-
-    def names(self, path: str) -> list[str]:
-        """The names in a directory, those made on the fly included; empty for anything else."""
-        return self._plugs.names(self.resolved(path))
-
-    def link(self, path: str) -> str | None:
-        """Where a symbolic link of /etc/pve points, None for anything else."""
-        return self._plugs.link(path.strip("/"))
-
-    def file_system(self) -> FileSystem:
-        """``statfs`` of /etc/pve."""
-        return self._plugs.file_system()
-
-    @property
-    def version(self) -> int:
-        """The version of the tree."""
-        return self.memdb.version
-
-    @property
-    def quorate(self) -> bool:
-        """Whether writes are allowed, as far as this process knows."""
-        return self._process.quorate
-
     # --------------------------------------------------------------------------------------------------------- start
 
     def _choose_mode(self, memdb: Memdb) -> int:
@@ -509,12 +449,3 @@ class Pmxcfs:
         entry = self.memdb.lookup(path)
         if is_lockdir(path) and entry is not None and entry.is_directory:
             self._post_dcdb(DcdbType.UNLOCK_REQUEST, encode_unlock(UnlockMessage(path, entry_checksum(entry))))
-
-    def resolved(self, path: str) -> str:
-        """The path without slashes around it, and through the symbolic links that every node shows differently.
-
-        A link itself is not followed: what is done to it is done to the link.
-        """
-        first, slash, rest = path.strip("/").partition("/")
-        target = self._plugs.link(first) if slash and self._running else None
-        return (first if target is None else target) + slash + rest

@@ -79,7 +79,8 @@ import msgspec
 from totemviz.corosync.conf import ConfError, CorosyncConf, dump, load, parse
 from totemviz.corosync.quirks import Quirks
 from totemviz.pmxcfs.process import Quirks as PmxcfsQuirks
-from totemviz.sim.interventions import AnyIntervention
+from totemviz.sim.conf_edits import with_node
+from totemviz.sim.interventions import AddNode, AnyIntervention
 from totemviz.sim.possible import check_intervention, disk_problem, programs_of
 from totemviz.sim.seed import DatabaseFileError, load_database
 from totemviz.sim.threads import HostModel
@@ -318,10 +319,12 @@ def check(scenario: Scenario, conf: CorosyncConf, path: str, text: str = "") -> 
         if scenario.stop_on not in BODY_BY_KIND:
             fail(["stop_on"], f"unknown event kind {scenario.stop_on!r}; use one of {', '.join(BODY_BY_KIND)}")
     programs = programs_of(scenario.interventions)
-    for index, intervention in enumerate(scenario.interventions):
+    for index, intervention in sorted(enumerate(scenario.interventions), key=lambda numbered: numbered[1].at):
         place = ["interventions", str(index)]
         if (problem := check_intervention(intervention, conf, programs)) is not None:
             fail([*place, problem[0]], problem[1])
+        if isinstance(intervention, AddNode):
+            conf = with_node(conf, max(node.nodeid for node in conf.nodes) + 1)
 
 
 def self_contained(scenario: Scenario, conf: CorosyncConf) -> Scenario:
