@@ -1,4 +1,4 @@
-"""Why something happened: the sentences of five stories, and the rules behind them.
+"""Why something happened: the sentences of ten stories, and the rules behind them.
 
 ``UPDATE_GOLDEN=1 pytest tests/trace/test_why.py`` writes the stories anew. Their times are cut to
 tenths of a second, so that a microsecond more in some model of delays does not change them.
@@ -90,7 +90,15 @@ def clock_and_lock() -> tuple[Timeline, int]:
     )
 
 
+def cascade(name: str, kind: str) -> tuple[Timeline, int]:
+    timeline = run_file(f"cascade-{name}").timeline
+    return timeline, last(timeline, of_kind(kind))
+
+
 STORIES = {
+    "cascade-article": lambda: cascade("article", "node_fenced"),
+    "cascade-ring": lambda: cascade("ring", "membership_installed"),
+    "cascade-watchdog": lambda: cascade("watchdog", "node_fenced"),
     "domino": domino,
     "lost-message": lost_message,
     "partition": partition,

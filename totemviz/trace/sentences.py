@@ -198,7 +198,7 @@ def _token_ignored(body: totem.TokenIgnored, node: str, _view: ClusterView) -> s
 
 def _state(body: totem.StateEntered, node: str, view: ClusterView) -> str:
     if body.state == "GATHER":
-        failed = f"; without {names(view, body.failed)}" if body.failed else ""
+        failed = f"; it gives up on {names(view, body.failed)}" if body.failed else ""
         return f"{node} looks for members: {_gather_reason(body, view)}{failed}"
     words = {
         "COMMIT": f"{node} has agreed on members; the commit token of ring {body.ring_id} goes round",
@@ -214,7 +214,7 @@ def _gather_reason(body: totem.StateEntered, view: ClusterView) -> str:
     if body.text == Gather.TOKEN_LOST_OPERATIONAL.text and token_ms:
         return f"no token came for {span(token_ms * MS)}, the token timeout"
     if body.text == Gather.CONSENSUS_TIMEOUT.text and consensus_ms:
-        return f"not everybody answered within {span(consensus_ms * MS)}; the silent ones are given up"
+        return f"not everybody answered within {span(consensus_ms * MS)}"
     return GATHER_WORDS.get(body.text, body.text)
 
 

@@ -21,7 +21,7 @@ from totemviz.trace.events import Event, kind_of
 from totemviz.trace.sentences import sentence
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.view import ClusterView
-from totemviz.trace.words import span
+from totemviz.trace.words import span, who
 
 NEAR = 3
 LATER_NS = 100 * MS
@@ -166,9 +166,19 @@ def told(tale: Story, view: ClusterView) -> Iterator[tuple[Event | None, str]]:
         gap_ns = link.event.time_ns - before_ns
         later = f"{span(gap_ns)} later, " if gap_ns >= LATER_NS else ""
         before_ns = link.event.time_ns
-        yield link.event, (f"→ {later}{text}" if index else text)
+        joint = _joint(tale.links[index - 1].event, link.event, view) if index else ""
+        yield link.event, (f"→ {later}{joint}{text}" if index else text)
         if index == 0 and BEGINNINGS[tale.begin]:
             yield None, f"({BEGINNINGS[tale.begin]})"
+
+
+def _joint(before: Event, event: Event, view: ClusterView) -> str:
+    """What is between two links of a story and no event, since it is something that does not happen."""
+    if isinstance(before.body, ev.ProcessBlocked) and isinstance(event.body, ev.WatchdogWarned):
+        alone = before.body.processes == ("pmxcfs",)
+        waited = "waited for pmxcfs" if alone else "stood still with them"
+        return f"the HA manager on {who(view, event.node)} has {waited} all the while; "
+    return ""
 
 
 def last_of_kind(timeline: Timeline, kind: str, nodes: Container[int] | None = None) -> int | None:

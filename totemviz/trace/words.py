@@ -129,7 +129,7 @@ DATAGRAM_WORDS = {
 }
 
 GATHER_WORDS = {
-    Gather.CONSENSUS_TIMEOUT.text: "not everybody answered in time; the silent ones are given up",
+    Gather.CONSENSUS_TIMEOUT.text: "not everybody answered in time",
     Gather.TOKEN_LOST_OPERATIONAL.text: "no token came for the token timeout",
     Gather.CONSENSUS_EXPIRED.text: "all agreed, but no new ring came of it",
     Gather.TOKEN_LOST_COMMIT.text: "the commit token did not come back",
