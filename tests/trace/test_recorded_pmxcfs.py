@@ -236,6 +236,40 @@ def test_a_process_may_have_died_before_it_read_all_that_had_reached_it(tmp_path
     assert "(rows: 5)" in note
 
 
+def test_after_a_crash_nothing_is_read_until_the_next_start(tmp_path: Path) -> None:
+    """As recorded when a leader had to send a file with a size and no data: it died, and so did the next two."""
+    replica = _Replica(1, tmp_path / "config.db", Evidence([CONF]), 1_700_000_000)
+    me, other = CpgMember(1, 70), CpgMember(3, 80)
+    replica.join(70, quorate=True)
+    replica.dispatch(CpgConfchg(0, DCDB_GROUP, (me,), (), (me,)))
+    fresh = encode_index(replica._memdb.entries)
+    for count, (subtype, message) in enumerate(
+        [
+            (DcdbType.CREATE, FuseMessage("f")),
+            (DcdbType.WRITE, FuseMessage("f", offset=9, truncate=True)),
+        ],
+        1,
+    ):
+        payload = encode_message(NormalMessage(subtype, 1, 1_700_000_009, count, encode_fuse(message)))
+        replica.dispatch(CpgDelivered(0, DCDB_GROUP, 1, 70, payload, count))
+    replica.dispatch(CpgConfchg(0, DCDB_GROUP, (me, other), (), (other,)))
+    epoch = Epoch(2, 1_700_000_200, 1, 70)
+    for sender, message_type, state in (
+        (me, MessageType.SYNC_START, b""),
+        (other, MessageType.STATE, fresh),
+        (me, MessageType.STATE, encode_index(replica._memdb.entries)),
+    ):
+        payload = encode_message(StateMessage(message_type, 1, 0, epoch, state))
+        replica.dispatch(CpgDelivered(0, DCDB_GROUP, sender.nodeid, sender.pid, payload, 1))
+    assert replica._process is None
+    late = encode_message(NormalMessage(DcdbType.MKDIR, 1, 1_700_000_010, 1, encode_fuse(FuseMessage("late"))))
+    replica.dispatch(CpgDelivered(0, DCDB_GROUP, 3, 80, late, 1))
+    assert replica._memdb.lookup("late") is None
+    replica.join(71, quorate=True)
+    assert replica._process is not None
+    assert replica._memdb.lookup("f").size == 0
+
+
 def test_a_node_that_never_exchanged_states_names_its_first_rows(tmp_path: Path) -> None:
     replica = _Replica(3, tmp_path / "config.db", Evidence([CONF]), 1_700_000_000)
     replica.join(70, quorate=True)

@@ -177,13 +177,18 @@ class _Replica:
 
     def dispatch(self, event: CpgConfchg | CpgDelivered) -> bool:
         """One event of the group; True if the machine now leaves it."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             return False
         if isinstance(event, CpgDelivered):
             event = self._prepared(event)
-        leaves = self._run(self._dfsm.dispatch(event))
-        self._process.take()
-        return leaves
+        try:
+            return self._run(self._dfsm.dispatch(event))
+        except ProcessCrash:
+            self._process = None  # as the real one's: the capture tells when it came back
+            return False
+        finally:
+            process.take()
 
     @staticmethod
     def _run(job: Blocking[bool]) -> bool:
@@ -196,8 +201,6 @@ class _Replica:
                 request = job.send(CpgError.OK)
         except StopIteration:
             return leaves
-        except ProcessCrash:
-            return False  # the real one died there, too; the capture tells when it came back
 
     # ------------------------------------------------------------------------------------- what the recording proves
 
