@@ -18,14 +18,14 @@ from totemviz.sim.interventions import (
     Write,
     WriteClusterLog,
 )
-from totemviz.sim.scenario import Scenario, ScenarioError, check, cluster_conf, dump_scenario, parse_scenario
+from totemviz.sim.scenario import HaSpec, Scenario, ScenarioError, check, cluster_conf, dump_scenario, parse_scenario
 from totemviz.sim.threads import HostModel
 from totemviz.sim.units import SECOND, Offset
 from totemviz.sim.world import World
 from totemviz.totem.effects import Log, TokenReceived
 from totemviz.trace.checks import check as check_timeline
 from totemviz.trace.cursor import Cursor
-from totemviz.trace.events import ClockSet, NodeFenced, WatchdogFed
+from totemviz.trace.events import ClockSet, LrmStateChanged, NodeFenced, WatchdogFed
 from totemviz.trace.logs import log_lines, text
 from totemviz.trace.wallclock import RIGHT, ClockSetting, WallClock
 
@@ -215,3 +215,12 @@ def test_a_clock_that_cannot_be_set_is_refused_with_its_line(fields: str, told: 
     with pytest.raises(ScenarioError, match=f"^s:{told}"):
         scenario = parse_scenario(toml, "s")
         check(scenario, cluster_conf(scenario, "s", Path(), toml), "s", toml)
+
+
+def test_a_clock_set_forward_by_more_than_a_lock_lives_makes_its_holder_lose_it() -> None:
+    """``Env/PVE2.pm: get_pve_lock``: older than 120 s, it is not renewed but made, and it is there: EEXIST."""
+    world = run(40, skew(25, 200), host_model=HostModel.MEASURED, ha=HaSpec(nodes=(1, 2, 3), boot=seconds(0)))
+    lost = [event for event, body in found(world.timeline, LrmStateChanged, 3) if body.new == "lost_agent_lock"]
+    assert len(lost) == 1
+    assert isinstance(world.timeline[lost[0].cause].body, ClockSet)
+    assert found(world.timeline, LockExpired) == []  # the lowest node's clock is right

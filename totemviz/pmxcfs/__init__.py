@@ -22,7 +22,7 @@ Where to read on:
     dcdb, status, clusterlog    what the two groups replicate         services    connecting to corosync, and again
     plugs, ipc    what is shown beside the tree, and asked locally     corosync_conf    its way to /etc/corosync
     changes   counters in ``.version``                                process, effects, errors, ascii    shared by all
-    application    what the dfsm needs from the data                  machine     ``Pmxcfs``: all of it together
+    application    what the dfsm needs from the data                  machine, shown    ``Pmxcfs``: all of it
 
 ``Pmxcfs`` knows no clock and no socket. It is told what happens and returns what it does, in order; the world around
 it answers every CPG call with ``cpg_result`` and lets a ``DiskIo`` take its time before it carries on with the list.
