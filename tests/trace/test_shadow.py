@@ -45,6 +45,13 @@ def test_every_datagram_of_a_recorded_node(name: str) -> None:
     assert result.off_time == result.not_compared == 0
 
 
+def test_links_that_come_and_go() -> None:
+    """knet over a network that loses 15 %: twice both links go down. Some joins differ (see assets/shadowing.md)."""
+    result = shadowed(DATA / "loss-knet-pve3.pcap.gz")
+    assert {difference.type for difference in result.mismatches} == {"memb_join"}
+    assert (result.outbound, result.matched) == (320, pytest.approx(320, abs=3))
+
+
 @pytest.mark.parametrize(
     ("name", "from_s"), [("coldboot-pve2", 0.5), ("delay-kill-pve1", 2.5), ("coldboot-knet-pve2", 4.0)]
 )

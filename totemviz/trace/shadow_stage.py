@@ -314,10 +314,12 @@ class Stage:
             if self._loop and self._loop[0][0] < next_ns:
                 self._run_loop(self._loop[0][0])
                 continue
-            if timer is None or self._timers[timer] > time_ns:
+            if timer is None or self._timers[timer] > time_ns + EARLY_NS:
                 return
             if self._settle(timer):
                 continue
+            if self._timers[timer] > time_ns:
+                return
             tie = arrival is not None and self._timers[timer] == time_ns > arrival.time_ns
             if tie and arrival is not None and arrival.time_ns <= self._settled.get(timer, 0) + TIE_NS:
                 return
@@ -328,7 +330,10 @@ class Stage:
                 self._run_loop(due_ns)
 
     def _settle(self, timer: str) -> bool:
-        """Move a timer that is due to where the real node shows that it handled it; whether that is later."""
+        """Move a timer that is due to where the real node shows that it handled it; whether that is another time.
+
+        That may be a little earlier: what a node sends is captured a little after it has armed its timers.
+        """
         due_ns = self._timers[timer]
         if self._unseen or due_ns < self._paused_until_ns or timer in self._settled or timer == TotemTimer.PAUSE:
             return False
@@ -341,7 +346,8 @@ class Stage:
             handled_ns = (
                 due_ns + LAG_NS
             )  # it was not handled until then: something must have come first and cancelled it
-        if handled_ns <= due_ns:
+        handled_ns = max(handled_ns, self._now_ns)
+        if handled_ns == due_ns:
             return False
         self._timers[timer] = handled_ns
         return True
