@@ -320,9 +320,10 @@ class Stage:
                 continue
             if self._timers[timer] > time_ns:
                 return
-            tie = arrival is not None and self._timers[timer] == time_ns > arrival.time_ns
-            if tie and arrival is not None and arrival.time_ns <= self._settled.get(timer, 0) + TIE_NS:
-                return
+            if arrival is not None and self._timers[timer] == time_ns > arrival.time_ns:
+                arrived_first = arrival.time_ns <= self._settled.get(timer, 0) + TIE_NS
+                if arrived_first and not self._said_again(time_ns, timer):
+                    return
             due_ns = max(self._timers[timer], self._paused_until_ns, self._now_ns)
             if due_ns > time_ns:
                 return
@@ -351,6 +352,11 @@ class Stage:
             return False
         self._timers[timer] = handled_ns
         return True
+
+    def _said_again(self, time_ns: int, timer: str) -> bool:
+        """Whether the real node repeated right after this moment what a timer makes it say: then both were handled."""
+        answer = self._answer(copy.deepcopy(self._ring), time_ns, partial(Ring.expire, timer=timer))
+        return answer is not None and self._record.find(answer, time_ns + 1, time_ns + TIE_NS) is not None
 
     def _run_loop(self, time_ns: int) -> None:
         """Give the machine what it sent to itself."""
