@@ -8,10 +8,11 @@ from random import Random
 import pytest
 
 from totemviz.sim.interventions import Kill, Write
-from totemviz.sim.scenario import Scenario, cluster_conf
+from totemviz.sim.scenario import NetworkSpec, Scenario, cluster_conf
 from totemviz.sim.units import MS, SECOND, Duration
 from totemviz.sim.world import World
 from totemviz.totem.effects import MembershipInstalled, PacketDelivered
+from totemviz.totem.states import State
 from totemviz.trace import cursor as cursor_module
 from totemviz.trace.cursor import Cursor, Step
 from totemviz.trace.timeline import Timeline
@@ -104,3 +105,20 @@ def test_nothing_stays_in_flight(timeline: Timeline) -> None:
         most = max(most, len(view.flights))
         assert all(event.time_ns - flight.since_ns <= MS for flight in view.flights.values())
     assert most > 2
+
+
+def test_the_view_knows_the_aru_of_every_node_at_every_moment() -> None:
+    write = Write(node=1, path="f{n}", count=40, every=Duration(5 * MS), at=Duration(2 * SECOND))
+    loss = NetworkSpec(loss_percent=3.0)
+    scenario = Scenario(seed=3, network=loss, interventions=(write,))
+    world = World(scenario, cluster_conf(scenario, "test", Path()))
+    view, compared = ClusterView(), 0
+    while (next_ns := world.next_ns) is not None and next_ns < 3 * SECOND and world.step():
+        for index in range(view.event_id + 1, len(world.timeline)):
+            view.apply(world.timeline[index])
+        for nodeid, host in world.hosts.items():
+            node = view.nodes[nodeid]
+            if host.ring is not None and host.ring.state is State.OPERATIONAL and node.aru >= 0:
+                assert node.aru == host.ring.instance.aru, (world.now_ns, nodeid)
+                compared += 1
+    assert compared > 3_000

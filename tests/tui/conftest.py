@@ -6,7 +6,7 @@ from textual.widgets import Input
 
 from tests.tui.picture import picture, pictures
 from tests.tui.synthetic import Playable, Session, domino, recording
-from totemviz.tui import code, source
+from totemviz.tui import code, progress, source
 from totemviz.tui.app import Cockpit
 from totemviz.tui.settings import Settings
 
@@ -25,6 +25,12 @@ def plain_terminal(monkeypatch, tmp_path):
 def still_cursor(monkeypatch):
     """A cursor that blinks is in a picture or is not, as the machine is fast or slow."""
     monkeypatch.setattr(Input, "_toggle_cursor", lambda self: None)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """However busy the machine: what a test does is done at once, not behind a bar."""
+    monkeypatch.setattr(progress, "AT_ONCE_S", 3600.0)
 
 
 class TextPicture(SingleFileSnapshotExtension):

@@ -11,7 +11,7 @@ from functools import cache
 from totemviz.totem import effects as fx
 from totemviz.totem import membership, ordering, recovery
 from totemviz.totem.config import RETRANSMIT_ENTRIES_MAX, SORT_QUEUE_SLOTS
-from totemviz.totem.effects import Level, RingId, Send, TokenSent, TotemTimer
+from totemviz.totem.effects import Level, Send, TokenSent, TotemTimer
 from totemviz.totem.instance import Instance, Queued
 from totemviz.totem.queues import Slot
 from totemviz.totem.seq import U32, lt, lte
@@ -71,7 +71,20 @@ def visit(node: Instance, token: Token) -> None:
     node.last_aru = token.aru
     node.safe_up_to = token.aru if lt(token.aru, previous_aru) else previous_aru
     # the ring id is the token's, but one object for all events of a ring
-    node.out.append(received(token, node.ring_id, node.aru, freed))
+    node.out.append(
+        fx.TokenReceived(
+            node.ring_id,
+            token.token_seq,
+            token.seq,
+            token.aru,
+            token.aru_addr,
+            token.fcc,
+            token.backlog,
+            tuple(seq for _, seq in token.rtr) if token.rtr else (),
+            node.aru,
+            freed,
+        )
+    )
 
     allowance = _allowance(node, token)  # 10
     resent, allowance = _retransmit_check(node, token, allowance)  # 11
@@ -97,38 +110,6 @@ def visit(node: Instance, token: Token) -> None:
         node.set_timer(TotemTimer.HOLD_RETRANSMIT)
         node.hold_running = True
     node.out.append(_TOKEN_SENT)  # 24
-
-
-def received(token: Token, ring_id: RingId, my_aru: int, freed: int) -> fx.TokenReceived:
-    """What is seen of a token that is accepted."""
-    return fx.TokenReceived(
-        ring_id,
-        token.token_seq,
-        token.seq,
-        token.aru,
-        token.aru_addr,
-        token.fcc,
-        token.backlog,
-        tuple(seq for _, seq in token.rtr) if token.rtr else (),
-        my_aru,
-        freed,
-    )
-
-
-def passed(token: Token, my_aru: int, successor: int, held: bool) -> fx.TokenPassed:
-    """What is seen of a token that leaves, or is held."""
-    return fx.TokenPassed(
-        token.token_seq,
-        token.seq,
-        token.aru,
-        token.aru_addr,
-        token.fcc,
-        token.backlog,
-        tuple(seq for _, seq in token.rtr) if token.rtr else (),
-        my_aru,
-        successor,
-        held,
-    )
 
 
 def arm_token_timers(node: Instance) -> None:
@@ -359,7 +340,20 @@ def _pass(node: Instance, token: Token, hold: bool) -> None:
     target = node.successor()
     token.nodeid = node.nodeid
     token.target = target
-    node.out.append(passed(token, node.aru, target, hold))
+    node.out.append(
+        fx.TokenPassed(
+            token.token_seq,
+            token.seq,
+            token.aru,
+            token.aru_addr,
+            token.fcc,
+            token.backlog,
+            tuple(seq for _, seq in token.rtr) if token.rtr else (),
+            node.aru,
+            target,
+            hold,
+        )
+    )
     if hold:
         node.keep_token(token, target)
     else:

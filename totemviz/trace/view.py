@@ -17,6 +17,7 @@ from totemviz.corosync import effects as corosync
 from totemviz.pmxcfs import effects as pmxcfs
 from totemviz.totem import effects as totem
 from totemviz.totem.config import MS
+from totemviz.totem.seq import lt
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event, NodeInfo
 from totemviz.trace.journeys import Journeys, WriteView
@@ -243,6 +244,16 @@ class ClusterView:
             visit.ordered = (*visit.ordered, body.seq)
         self.journeys.message_ordered(event, body)
 
+    def _packet_delivered(self, event: Event, body: totem.PacketDelivered) -> None:
+        """Delivery needs no token: what came since the last visit counts too."""
+        node = self._node(event)
+        if body.ring_id != node.ring_id or node.aru < 0:
+            return
+        if lt(node.aru, body.seq):
+            node.aru = body.seq
+        if lt(node.seq, body.seq):
+            node.seq = body.seq
+
     def _messages_multicast(self, event: Event, body: totem.MessagesMulticast) -> None:
         self._node(event).queue = body.queued
         if visit := self._current_visit(event):
@@ -459,6 +470,7 @@ _HANDLERS: dict[type, Callable[[ClusterView, Event, Any], None]] = {
     totem.TokenReceived: ClusterView._token_received,
     totem.RetransmitChecked: ClusterView._retransmit_checked,
     totem.MessageOrdered: ClusterView._message_ordered,
+    totem.PacketDelivered: ClusterView._packet_delivered,
     totem.MessagesMulticast: ClusterView._messages_multicast,
     totem.TokenPassed: ClusterView._token_passed,
     totem.StateEntered: ClusterView._state_entered,
