@@ -343,10 +343,8 @@ class Stage:
         if answer is None:
             return False
         handled_ns = self._record.find(answer, due_ns - EARLY_NS, due_ns + LAG_NS)
-        if handled_ns is None:
-            handled_ns = (
-                due_ns + LAG_NS
-            )  # it was not handled until then: something must have come first and cancelled it
+        if handled_ns is None:  # not handled until then: something must have come first and cancelled it
+            handled_ns = due_ns + LAG_NS
         handled_ns = max(handled_ns, self._now_ns)
         if handled_ns == due_ns:
             return False
