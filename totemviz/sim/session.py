@@ -322,7 +322,8 @@ class Simulation(Session):
 
     def undoing(self) -> Instalments[str]:
         """As ``undo``, in instalments."""
-        before = [done for done in self.world.done if done.intervention.after_event < self.cursor.position]
+        world = yield from self.family.current.waking()
+        before = [done for done in world.done if done.intervention.after_event < self.cursor.position]
         if not before:
             raise ValueError("nothing was done to the cluster before this moment")
         last = before[-1].intervention
@@ -356,6 +357,7 @@ class Simulation(Session):
         """As ``without``, in instalments."""
         here, position, end_ns = self.family.current, self.cursor.position, self.cursor_time_ns
         event = self.timeline[event_id]
+        yield from here.waking()
         if is_chance(event):
             branch = yield from self._sparing(event)
         else:
