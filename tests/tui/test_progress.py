@@ -16,10 +16,10 @@ S = 1_000_000_000
 
 
 @pytest.fixture
-def slow(monkeypatch):
-    """Every instalment is one event, and a frame does few of them."""
+def slow(patience, monkeypatch):
+    """Every instalment is one event, and a frame does none until a test lets it."""
     monkeypatch.setattr(progress, "AT_ONCE_S", 0.0)
-    monkeypatch.setattr(progress, "INSTALMENT_S", 0.001)
+    monkeypatch.setattr(progress, "INSTALMENT_S", 0.0)
     monkeypatch.setattr(instalments, "INSTALMENT_EVENTS", 1)
 
 
@@ -52,7 +52,7 @@ async def test_the_bar_goes_to_its_end_and_the_change_is_made(slow, monkeypatch)
         seen = str(bar.render())
         assert "░" in seen
         monkeypatch.setattr(progress, "INSTALMENT_S", 5.0)
-        for _ in range(100):
+        for _ in range(500):
             if not isinstance(app.screen, Progress):
                 break
             await pilot.pause(0.02)
@@ -70,7 +70,8 @@ async def test_a_mistake_is_told_after_the_bar_too(slow, monkeypatch):
     async with app.run_test(size=SIZE) as pilot:
         monkeypatch.setattr(app.session, "intervening", lambda intervention: wrong())
         app.do(Kill(node=2))
-        for _ in range(100):
+        monkeypatch.setattr(progress, "INSTALMENT_S", 5.0)
+        for _ in range(500):
             if app.notice:
                 break
             await pilot.pause(0.02)
