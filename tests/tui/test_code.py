@@ -16,7 +16,7 @@ from totemviz.tui.code import CodePanel
 from totemviz.tui.lifelines import Lifelines
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import ON_CURSOR
-from totemviz.tui.source import counterpart_of, function_of, functions_of, handler_of
+from totemviz.tui.source import counterpart_of, function_of, functions_of, handler_of, makers_of
 
 PROTOCOL = (totem.Observation, corosync.Observation, pmxcfs.Observation)
 
@@ -32,6 +32,17 @@ def one_of_each(timeline):
         key = (kind_of(event.body), getattr(event.body, "kind", "") or getattr(event.body, "state", ""))
         found.setdefault(key, event)
     return list(found.values())
+
+
+def test_the_four_stages_are_told_by_what_does_them():
+    """A helper that only makes the struct would be shown instead: such structs are made where the work is done."""
+    stages = ("TokenReceived", "RetransmitChecked", "MessagesMulticast", "TokenPassed")
+    assert [[function.name for function in makers_of(stage)] for stage in stages] == [
+        ["visit"],
+        ["_retransmit_check"],
+        ["_multicast"],
+        ["_pass"],
+    ]
 
 
 def test_every_event_of_a_run_has_a_function_with_lit_lines(run):

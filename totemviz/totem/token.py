@@ -6,8 +6,6 @@ check (10-13), multicast (14), update and pass (15-25). Delivery of this node's 
 
 from __future__ import annotations
 
-from functools import cache
-
 from totemviz.totem import effects as fx
 from totemviz.totem import membership, ordering, recovery
 from totemviz.totem.config import RETRANSMIT_ENTRIES_MAX, SORT_QUEUE_SLOTS
@@ -20,6 +18,8 @@ from totemviz.totem.wire import ORDINARY, HoldCancel, Mcast, Token
 
 _TOKEN_SENT = TokenSent()
 _HEARTBEAT = TotemTimer.HEARTBEAT
+_NOTHING_MISSING: dict[int, fx.RetransmitChecked] = {}
+"""What nearly every visit finds, by its allowance: one object for all of them."""
 
 
 def arrive(node: Instance, token: Token) -> None:
@@ -222,18 +222,15 @@ def _allowance(node: Instance, token: Token) -> int:
     return allowance
 
 
-@cache
-def _nothing_missing(allowance: int) -> fx.RetransmitChecked:
-    """What nearly every visit finds: one object for all of them."""
-    return fx.RetransmitChecked((), (), (), allowance)
-
-
 def _retransmit_check(node: Instance, token: Token, allowance: int) -> tuple[int, int]:
     """Serve and extend the rtr list (sheet §5.3; ``orf_token_rtr``); returns (resent, allowance left)."""
     queue = node.sort_queue()
     aru = node.aru
     if not token.rtr and aru == token.seq:
-        node.out.append(_nothing_missing(allowance))
+        checked = _NOTHING_MISSING.get(allowance)
+        if checked is None:
+            checked = _NOTHING_MISSING[allowance] = fx.RetransmitChecked((), (), (), allowance)
+        node.out.append(checked)
         return 0, allowance
     resent: list[int] = []
     entries = list(token.rtr)
