@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from textual.widgets import Static
 
 from tests.tui.test_keys import SIZE, words
 from tests.tui.test_travel import click, opens, press, warm
 from totemviz.sim import interventions as do
-from totemviz.sim.scenario import NetworkSpec
-from totemviz.tui.linkdialog import DELAYS_NS, EVERY, LOSSES, LinkDialog, changes, effect, links_of
-from totemviz.tui.links import link_words
+from totemviz.sim.scenario import NetworkSpec, Scenario, cluster_conf
+from totemviz.sim.session import Simulation
+from totemviz.tui.linkdialog import DELAYS_NS, EVERY, LOSSES, LinkDialog, changes, effect
+from totemviz.tui.links import link_words, links_of
+from totemviz.tui.moment import Moment
 from totemviz.tui.paint import LINK_BASE
 from totemviz.tui.ring import RingPanel
 from totemviz.tui.slider import Slider
@@ -139,3 +143,16 @@ def test_slow_links_are_told():
     assert [text for text, _ in link_words(session.cursor.view)] == [" delay 20 ms A→B "]
     session.intervene(do.Delay(delay=50_000))
     assert [text for text, _ in link_words(session.cursor.view)] == [" all links work"]
+
+
+def test_what_the_scenario_makes_of_the_links_is_told_too():
+    scenario = Scenario(network=NetworkSpec(loss_percent=3.0))
+    session = Simulation(scenario, cluster_conf(scenario, "lossy", Path()))
+    session.advance(50 * MS)
+    moment = Moment(session, session.cursor_time_ns)
+    assert [text for text, _ in link_words(moment.view, moment.network)] == [" loss 3 % "]
+    lines = RingPanel().draw(moment, 40, 12).lines
+    assert "loss 3 %" in "".join(text for text, _ in lines[-1])
+    session.intervene(do.Loss(percent=0.0, source=1))
+    words = [text for text, _ in link_words(session.cursor.view, moment.network)]
+    assert words == [" loss 3 % B→A B–C C→A "]

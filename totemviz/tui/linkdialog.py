@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -19,11 +19,11 @@ from totemviz.sim.units import MS, US, Duration
 from totemviz.trace.view import ClusterView
 from totemviz.trace.words import span, who
 from totemviz.tui.circle import rings
+from totemviz.tui.links import LinkState, Pair, links_of
 from totemviz.tui.paint import DIM, FAINT, HEAD, PLAIN, TROUBLE, YOU, Line, cell, clip
 from totemviz.tui.slider import Choice, Slider
 from totemviz.tui.theme import look
 
-Pair = tuple[int, int]
 EVERY = 0
 LOSSES = (*range(10), *range(10, 30, 2), *range(30, 101, 5))
 DELAYS_NS = (
@@ -32,29 +32,6 @@ DELAYS_NS = (
 )
 CELL = 11
 WORKS, CUT = 0, 1
-
-
-class LinkState(NamedTuple):
-    """What a link does."""
-
-    loss_percent: float
-    delay_ns: int
-    cut: bool
-
-
-def links_of(view: ClusterView, base: NetworkSpec) -> dict[Pair, LinkState]:
-    """Every link at the view's moment; ``base`` is what a link does that nobody has changed."""
-    states: dict[Pair, LinkState] = {}
-    for source in sorted(view.nodes):
-        for target in sorted(view.nodes):
-            changed = view.links.get((source, target))
-            if source == target:
-                continue
-            if changed is not None:
-                states[source, target] = LinkState(changed.loss_percent, changed.delay_ns, changed.cut)
-            else:
-                states[source, target] = LinkState(base.loss_percent, int(base.delay), False)
-    return states
 
 
 def chosen_pairs(states: dict[Pair, LinkState], source: int, target: int) -> list[Pair]:

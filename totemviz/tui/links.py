@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from totemviz.sim.scenario import NetworkSpec
 from totemviz.trace.view import ClusterView
 from totemviz.trace.words import span, who
 from totemviz.tui.circle import Circle, partitions, quorum_words
 from totemviz.tui.paint import DIM, GOOD, LINK_BASE, TROUBLE, Hit, Span
 
+Pair = tuple[int, int]
 CUT = "╳"
 BESIDE_THE_TOKEN = 0.3
 """Where on its way the percent of a lossy link stands; a token in flight is drawn at the middle."""
+UNTOUCHED = NetworkSpec()
 SLOW_NS = 1_000_000
 """Links that take so long are told."""
 
 CROSSES_MAX = 12
 """More marks than this would hide the ring; the line below tells."""
+
+
+class LinkState(NamedTuple):
+    """What a link does."""
+
+    loss_percent: float
+    delay_ns: int
+    cut: bool
+
+
+def links_of(view: ClusterView, base: NetworkSpec) -> dict[Pair, LinkState]:
+    """Every link at the view's moment; ``base`` is what a link does that nobody has changed."""
+    states: dict[Pair, LinkState] = {}
+    for source in sorted(view.nodes):
+        for target in sorted(view.nodes):
+            changed = view.links.get((source, target))
+            if source == target:
+                continue
+            if changed is not None:
+                states[source, target] = LinkState(changed.loss_percent, changed.delay_ns, changed.cut)
+            else:
+                states[source, target] = LinkState(base.loss_percent, int(base.delay), False)
+    return states
 
 
 def draw_links(circle: Circle, view: ClusterView) -> list[Hit]:
@@ -60,8 +88,11 @@ def draw_quorum(circle: Circle, view: ClusterView) -> None:
         circle.canvas.text(first + (width - len(text)) // 2, 0, text, GOOD if good else TROUBLE)
 
 
-def link_words(view: ClusterView) -> list[Span]:
-    """One line about the links, trouble first: partitions, else each cut pair; then what is lost or slow where."""
+def link_words(view: ClusterView, base: NetworkSpec = UNTOUCHED) -> list[Span]:
+    """One line about the links, trouble first: partitions, else each cut pair; then what is lost or slow where.
+
+    ``base`` is what a link does that nobody has changed.
+    """
     cut = {key for key, link in view.cut_links.items() if link.cut}
     spans: list[Span] = []
     if cut:
@@ -73,7 +104,7 @@ def link_words(view: ClusterView) -> list[Span]:
         spans.append((f" cut: {text} ", TROUBLE))
     losses: dict[float, set[tuple[int, int]]] = {}
     delays: dict[int, set[tuple[int, int]]] = {}
-    for key, link in view.links.items():
+    for key, link in links_of(view, base).items():
         if link.loss_percent and not link.cut:
             losses.setdefault(link.loss_percent, set()).add(key)
         if link.delay_ns >= SLOW_NS and not link.cut:
@@ -88,9 +119,9 @@ def link_words(view: ClusterView) -> list[Span]:
     return spans or [(" all links work", DIM)]
 
 
-def links_changed(view: ClusterView) -> bool:
+def links_told(view: ClusterView, base: NetworkSpec = UNTOUCHED) -> bool:
     """Whether there is anything to tell of the links."""
-    return bool(view.cut_links) or any(link.delay_ns >= SLOW_NS for link in view.links.values())
+    return any(link.cut or link.loss_percent or link.delay_ns >= SLOW_NS for link in links_of(view, base).values())
 
 
 def _pairs(view: ClusterView, links: set[tuple[int, int]], both: str, one: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from totemviz.sim.scenario import NetworkSpec
 from totemviz.sim.session import Session, Simulation
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.view import ClusterView, NodeView
@@ -53,6 +54,11 @@ class Moment:
     def nodes(self) -> list[NodeView]:
         """All nodes by ascending node id."""
         return [node for _, node in sorted(self.view.nodes.items())]
+
+    @property
+    def network(self) -> NetworkSpec:
+        """What a link does that nobody has changed; of a recording nobody knows, so it counts as a good one."""
+        return self.session.scenario.network if isinstance(self.session, Simulation) else NetworkSpec()
 
     @property
     def branch(self) -> str:

@@ -69,7 +69,7 @@ class RingPanel(NodeWalker):
             hits += self._draw_node(circle, moment, node)
         draw_quorum(circle, view)
         self._draw_caption(circle, moment)
-        told = _marked_words(moment) if moment.marked else [*link_words(view)]
+        told = _marked_words(moment) if moment.marked else [*link_words(view, moment.network)]
         hits += [*edges, Hit(0, height - 1, width, "link", 0)]
         return Drawing([*canvas.lines(), clip(told, width)], tuple(hits))
 

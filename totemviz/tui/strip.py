@@ -5,7 +5,7 @@ from __future__ import annotations
 from totemviz.trace.words import span, who
 from totemviz.tui import marks
 from totemviz.tui.circle import partitions, quorum_words, rings
-from totemviz.tui.links import CUT, link_words, links_changed
+from totemviz.tui.links import CUT, link_words, links_told
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import CHOSEN, DIM, FAINT, GOOD, HEAD, TOKEN, TROUBLE, YOU, Drawing, Hit, Line, clip, line_width
 from totemviz.tui.panel import Panel
@@ -55,8 +55,8 @@ class RingStrip(Panel):
             for nodeid in outside:
                 put(nodeid)
                 line.append((" ", DIM))
-        if links_changed(view) and len(up) < 2:
-            line += link_words(view)
+        if links_told(view, moment.network) and len(up) < 2:
+            line += link_words(view, moment.network)
         where = {
             "none": "",
             "at": f"token at {who(view, place.node)}",
