@@ -194,6 +194,31 @@ def test_what_is_forced_on_all_nodes_outlives_starts_and_reloads() -> None:
     assert {host.daemon.conf.totem.join_ms for host in world.hosts.values() if host.daemon is not None} == {100}
 
 
+def test_what_does_not_fit_another_file_is_not_forced_there() -> None:
+    """A join timeout of 3 s in the file of one node forbids the consensus timeout of a shorter token timeout."""
+    own = edit(2, "totem.join", "3000", node=3, file=HOST_FILE, bump=False), ReloadConf(node=1, at=seconds(3))
+    world = ran(5, *own, SetTimeout(key="token", value=500, at=seconds(4)))
+    assert tokens_ms(world) == {1: 1150, 2: 1150, 3: 3650}
+    alone = ran(5, *own, SetTimeout(key="token", value=500, node=3, at=seconds(4)))
+    assert "use 3000 or more" in found(alone.timeline, ToolAnswered)[0][1].answer
+    again = ran(
+        12,
+        *own,
+        SetTimeout(key="token", value=500, at=seconds(4)),
+        Kill(node=3, process="corosync", at=seconds(5)),
+        Restart(node=3, at=seconds(9)),
+    )
+    assert tokens_ms(again)[3] == 3650
+
+
+def test_a_start_on_another_file_tells_its_timeouts() -> None:
+    own = edit(2, "totem.token", "8000", node=3, file=HOST_FILE, bump=False)
+    world = ran(12, own, Kill(node=3, process="corosync", at=seconds(3)), Restart(node=3, at=seconds(9)))
+    told = found(world.timeline, TimeoutsChanged)
+    assert [(event.node, body.timeouts_ms["token"]) for event, body in told] == [(3, 8650)]
+    assert view(world).nodes[3].token_ms == 8650
+
+
 def test_all_of_it_is_saved_with_the_run() -> None:
     scenario = Scenario(
         host_model=MEASURED,

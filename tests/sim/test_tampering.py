@@ -236,3 +236,13 @@ def test_what_was_done_to_an_added_node_is_saved_with_it() -> None:
     early = msgspec.structs.replace(again, session=None, interventions=again.interventions[1:])
     with pytest.raises(ScenarioError, match="there is no node 4"):
         check_scenario(early, conf, "early")
+
+
+def test_timeouts_that_do_not_go_together_are_refused_at_the_second() -> None:
+    actions = (SetTimeout(key="join", value=3000, at=Duration(SECOND)), SetTimeout(key="consensus", value=500))
+    late = msgspec.structs.replace(actions[1], at=Duration(2 * SECOND))
+    scenario = Scenario(interventions=(actions[0], late))
+    with pytest.raises(ScenarioError, match="use 3000 or more"):
+        check_scenario(scenario, cluster_conf(scenario, "test", Path()), "test")
+    apart = Scenario(interventions=(late,))
+    check_scenario(apart, cluster_conf(apart, "test", Path()), "test")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import msgspec
 
-from totemviz.corosync.conf import CorosyncConf, dump, parse
+from totemviz.corosync.conf import ConfError, CorosyncConf, dump, parse
 from totemviz.corosync.grammar import Entry, Section, parse_tree, write_tree
 
 KEY = re.compile(r"(totem|quorum|quorum\.device|logging|system|nodelist)\.[a-z_]+")
@@ -24,6 +25,14 @@ def with_same_quirks(conf: CorosyncConf, changed: CorosyncConf) -> CorosyncConf:
         seqno_start_token=conf.totem.seqno_start_token,
     )
     return msgspec.structs.replace(changed, totem=totem, quirks=conf.quirks)
+
+
+def where_possible(change: Callable[[CorosyncConf], CorosyncConf], conf: CorosyncConf) -> CorosyncConf:
+    """The configuration with the change, or as it is if the change makes one that corosync refuses."""
+    try:
+        return change(conf)
+    except ConfError:
+        return conf
 
 
 def with_key(conf: CorosyncConf, key: str, value: int) -> CorosyncConf:

@@ -54,7 +54,12 @@ class CorosyncTools:
             if host.daemon is None:
                 self._answered("corosync-cmapctl", CpgError.LIBRARY, event)
                 return
-            host.carry_out(COROSYNC, host.daemon.set_key(host.world.now_ns, change(host.daemon.conf)), event)
+            try:
+                conf = change(host.daemon.conf)
+            except ConfError as error:
+                host.record(event, ev.ToolAnswered("corosync-cmapctl", str(error)))
+                return
+            host.carry_out(COROSYNC, host.daemon.set_key(host.world.now_ns, conf), event)
             host.world.tell_timeouts([host], event)
 
         self._ask(run)

@@ -24,7 +24,7 @@ from totemviz.pmxcfs.locks import LOCK_TIMEOUT_S
 from totemviz.pmxcfs.machine import Pmxcfs
 from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.pmxcfs.status import ClusterInfo, ClusterNode
-from totemviz.sim.conf_edits import with_same_quirks
+from totemviz.sim.conf_edits import where_possible, with_same_quirks
 from totemviz.sim.corosync_tools import CorosyncTools
 from totemviz.sim.disk import Disk
 from totemviz.sim.local_ipc import LocalIpc
@@ -84,6 +84,8 @@ class Host:
         self.clock = WallClock(EPOCH_S)
         self.host_conf = HostConf(world.conf_text)
         self.forced = list(world.forced)
+        self.told = world.conf.totem
+        """What the timeline says of the timeouts in force here."""
         self._pids = 0
         self._shutting_down = False
         self.processes: Processes = Processes(self, model)
@@ -132,6 +134,8 @@ class Host:
             self.nodeid, conf, self.ring, packets, self._wall_ms, tracked_votes, read_conf=self.configuration
         )
         event = self.record(cause, ev.ProcessStarted(COROSYNC, self.next_pid()))
+        if conf.totem != self.told:
+            self.world.tell_timeouts([self], event)
         self.carry_out(COROSYNC, self.daemon.start(self.world.now_ns), event)
 
     def configuration(self) -> CorosyncConf:
@@ -142,7 +146,7 @@ class Host:
             text = (content or b"").decode(errors="replace")
             conf = with_same_quirks(base, parse(text, HOST_PATH))
         for change in self.forced:
-            conf = change(conf)
+            conf = where_possible(change, conf)
         return conf
 
     def _cannot_start(self, error: ConfError | KeyError, cause: int) -> None:
@@ -155,10 +159,10 @@ class Host:
         self.record(event, cs.DaemonExited(why))
 
     def force(self, change: Callable[[CorosyncConf], CorosyncConf]) -> None:
-        """Change the configuration in force, and that of every later start, whatever the file says."""
+        """Change the configuration in force, and that of every later start, unless it does not fit the file there."""
         self.forced.append(change)
         if self.daemon is not None:
-            self.daemon.cfg.force(change(self.daemon.conf))
+            self.daemon.cfg.force(where_possible(change, self.daemon.conf))
 
     def _wall_ms(self, now_ns: int) -> int:
         return self.clock.at_ns(now_ns) // MS

@@ -79,8 +79,8 @@ import msgspec
 from totemviz.corosync.conf import ConfError, CorosyncConf, dump, load, parse
 from totemviz.corosync.quirks import Quirks
 from totemviz.pmxcfs.process import Quirks as PmxcfsQuirks
-from totemviz.sim.conf_edits import with_node
-from totemviz.sim.interventions import AddNode, AnyIntervention
+from totemviz.sim.conf_edits import with_key, with_node
+from totemviz.sim.interventions import AddNode, AnyIntervention, SetTimeout
 from totemviz.sim.possible import check_intervention, disk_problem, programs_of
 from totemviz.sim.seed import DatabaseFileError, load_database
 from totemviz.sim.threads import HostModel
@@ -325,6 +325,8 @@ def check(scenario: Scenario, conf: CorosyncConf, path: str, text: str = "") -> 
             fail([*place, problem[0]], problem[1])
         if isinstance(intervention, AddNode):
             conf = with_node(conf, max(node.nodeid for node in conf.nodes) + 1)
+        if isinstance(intervention, SetTimeout) and not intervention.node:
+            conf = with_key(conf, intervention.key, intervention.value)
 
 
 def self_contained(scenario: Scenario, conf: CorosyncConf) -> Scenario:

@@ -21,7 +21,7 @@ from totemviz.pmxcfs.process import EPOCH_S
 from totemviz.sim import interventions as do
 from totemviz.sim import saved_profiles
 from totemviz.sim.clients import Clients
-from totemviz.sim.conf_edits import with_node
+from totemviz.sim.conf_edits import where_possible, with_node
 from totemviz.sim.device import Device
 from totemviz.sim.disk import Disk
 from totemviz.sim.doing import DO
@@ -255,19 +255,25 @@ class World:
     def force(self, change: Callable[[CorosyncConf], CorosyncConf], cause: int) -> None:
         """Change the configuration of every daemon, and of those that are started later."""
         self.forced.append(change)
-        self.conf = change(self.conf)
+        self.conf = where_possible(change, self.conf)
         for host in self.hosts.values():
             host.force(change)
         self.tell_timeouts(list(self.hosts.values()), cause)
 
     def tell_timeouts(self, hosts: Sequence[Host], cause: int) -> None:
-        """Record which timeouts are in force from now on: for all at once if all have the same."""
-        inside = {host.nodeid: host.daemon.conf.totem for host in hosts if host.daemon is not None}
+        """Record which timeouts are in force from now on: the cluster's if all hosts are meant, then who differs."""
         every = len(hosts) == len(self.hosts)
-        if every and all(totem == self.conf.totem for totem in inside.values()):
-            inside = {ev.WORLD: self.conf.totem}
-        for nodeid, totem in inside.items():
-            self.record(nodeid, cause, ev.TimeoutsChanged(timeouts_ms(totem), limits(totem)))
+        if every:
+            self._tell(ev.WORLD, self.conf.totem, cause)
+            for host in hosts:
+                host.told = self.conf.totem
+        for host in hosts:
+            if host.daemon is not None and not (every and host.daemon.conf.totem == host.told):
+                host.told = host.daemon.conf.totem
+                self._tell(host.nodeid, host.told, cause)
+
+    def _tell(self, nodeid: int, totem: TotemConfig, cause: int) -> None:
+        self.record(nodeid, cause, ev.TimeoutsChanged(timeouts_ms(totem), limits(totem)))
 
     def change_host_model(self, model: HostModel, cause: int) -> None:
         """Every host takes another model, as soon as none of its daemons waits."""
