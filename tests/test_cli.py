@@ -207,3 +207,17 @@ def test_config_shows_what_is_in_force_and_writes_a_file_once(tmp_path: Path, mo
     assert (
         done.stderr == f"totemviz: {tmp_path}/c.toml:2: 'q' is already the key of 'quit'; give that another key too\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["lesson", "domino"]])
+def test_the_cockpit_needs_a_terminal(arguments):
+    ran = subprocess.run(
+        [sys.executable, "-m", "totemviz", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("totemviz: the cockpit needs a terminal")

@@ -162,3 +162,12 @@ def test_leaving_keeps_the_session_and_resume_opens_it(monkeypatch):
     assert again.cursor.position == session.cursor.position
     kept = len(session.timeline)  # what else happens at the same moment may have happened in the one made again
     assert [again.timeline[index] for index in range(kept)] == [session.timeline[index] for index in range(kept)]
+
+
+async def test_control_c_says_how_to_leave(open_at):
+    app = open_at("held")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert app.notice.startswith("q leaves")
+        assert app.is_running

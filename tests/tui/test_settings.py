@@ -17,6 +17,7 @@ from totemviz.tui.settings import Settings, SettingsError, load_settings, parse_
         ("theme =", "c.toml:1: "),
         ("[keys]\n'stage.nxt' = 'j'", "c.toml:2: there is no command 'stage.nxt'; totemviz config lists them"),
         ("[keys]\n'play' = 'w'", "c.toml:2: 'w' is already the key of 'write'; give that another key too"),
+        ("[keys]\n'play' = 'j,spcae'", "c.toml:2: there is no key 'spcae'; write a letter, f5, home, ctrl+s,"),
         ("[keys]\n\n'play' = 'p,'", "c.toml:3: 'play' has an empty key"),
     ],
 )

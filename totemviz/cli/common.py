@@ -25,6 +25,12 @@ class BadInput(Exception):  # noqa: N818 - the user's, not the program's
     """One line that says what is wrong with the input and how to mend it."""
 
 
+def need_terminal() -> None:
+    """Raises BadInput where no screen can be drawn: in a pipe, in a script."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadInput("the cockpit needs a terminal to draw on; in a script use totemviz run --headless")
+
+
 class DurationParameter(click.ParamType[int]):
     """A virtual time, as in a scenario: 50us, 250ms, 6s, 2min. Becomes integer nanoseconds."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from totemviz.cli.common import BadInput, readable_errors
+from totemviz.cli.common import BadInput, need_terminal, readable_errors
 
 
 @click.command()
@@ -24,4 +24,5 @@ def lesson(name: str | None) -> None:
             raise BadInput(f"there is no lesson {name!r}; use one of {', '.join(lessons)}")
         from totemviz.tui import run_lesson
 
+        need_terminal()
         run_lesson(lessons[name])

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from totemviz.cli.common import BadInput, for_node_option, load_recording, print_transcript, readable_errors
+from totemviz.cli.common import (
+    BadInput,
+    for_node_option,
+    load_recording,
+    need_terminal,
+    print_transcript,
+    readable_errors,
+)
 
 if TYPE_CHECKING:
     from totemviz.trace.timeline import Timeline
@@ -43,6 +50,7 @@ def replay(
             from totemviz.sim.session import Session
             from totemviz.tui import run_cockpit
 
+            need_terminal()
             run_cockpit(Session(timeline))
 
 

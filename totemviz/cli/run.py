@@ -15,6 +15,7 @@ from totemviz.cli.common import (
     BadInput,
     DurationParameter,
     for_node_option,
+    need_terminal,
     print_transcript,
     readable_errors,
 )
@@ -104,7 +105,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             from totemviz.sim.sharing import restore
             from totemviz.tui import run_cockpit
 
+            need_terminal()
             run_cockpit(restore(scenario, cluster, scenario_file or "session", warm_up=False))
+            click.echo("What you did is kept: totemviz --resume goes on there.")
             return
         scenario = _shown_run(scenario)
         _check_filters(kinds, nodes, cluster, why)

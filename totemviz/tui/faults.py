@@ -403,6 +403,7 @@ class FaultMenu(Dialog):
             more.display = True
             more.value = fault.default
             self.query_one("#faults").display = False
+            self.query_one(".box").border_subtitle = "enter · esc leave"
             more.focus()
         else:
             self.dismiss(fault.make(self.node, ""))

@@ -108,6 +108,10 @@ class Manners(App[None]):
         self.copy_to_clipboard("\n".join(lines) + "\n")
         self.say(f"Copied {len(lines)} lines of “{panel.border_title or (panel.id or '').removeprefix('page-')}”.")
 
+    def action_help_quit(self) -> None:
+        """Control C copies where text is marked and ends nothing: many press it by habit."""
+        self.say(f"{self.keys['quit'].shown} leaves; totemviz --resume goes on here.")
+
     def action_picture(self) -> None:
         """Save the screen as SVG, once the palette is gone."""
         self.set_timer(0.2, self.deliver_screenshot)

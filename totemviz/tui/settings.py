@@ -111,9 +111,20 @@ def _key_problem(keymap: Mapping[str, str], key_id: str) -> str:
         for part in keymap.get(other.id, other.keys).split(",")
     }
     for part in wanted:
+        if not is_key_name(part):
+            return f"there is no key {part!r}; write a letter, f5, home, ctrl+s, or a sign by its name: full_stop"
         if part in taken:
             return f"{part!r} is already the key of {taken[part]!r}; give that another key too"
     return ""
+
+
+def is_key_name(name: str) -> bool:
+    """Whether a terminal can send such a key, in Textual's names."""
+    from textual.keys import KEY_TO_UNICODE_NAME, Keys  # noqa: PLC0415 - only who sets keys needs the list
+
+    *modifiers, key = name.split("+")
+    known = {*KEY_TO_UNICODE_NAME, *Keys, "space", *(part for own in KEYS for part in own.keys.split(","))}
+    return set(modifiers) <= {"ctrl", "shift", "alt", "super"} and ((len(key) == 1 and key.isalnum()) or key in known)
 
 
 def _line_of_key(text: str, key_id: str) -> int:
