@@ -7,7 +7,7 @@ is moving the cursor.
 
     events       every kind of event there is, in one registry
     timeline     the list, its file form (JSON lines) and its digest
-    view         the cluster after an event (journeys: its writes; trees: /etc/pve on every node)
+    view         the cluster after an event (node_view: one node; journeys: its writes; trees: /etc/pve on every node)
     cursor       going anywhere (deliveries: where a message had reached everybody)
     timers       what timers of a node run, and when they run out (periodic: those that start themselves again)
     conditions   a small language over the view (condition_words: its words), for stops: where a run is held

@@ -10,8 +10,9 @@ import msgspec
 from totemviz.totem import effects as totem
 from totemviz.trace.cursor import Cursor
 from totemviz.trace.events import Event
+from totemviz.trace.node_view import NodeView
 from totemviz.trace.timeline import Timeline
-from totemviz.trace.view import ClusterView, NodeView
+from totemviz.trace.view import ClusterView
 from totemviz.trace.words import names, node_state, span
 
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from totemviz.trace.events import Event, kind_of
 from totemviz.trace.journeys import WriteView
-from totemviz.trace.view import ClusterView, NodeView
+from totemviz.trace.node_view import NodeView
+from totemviz.trace.view import ClusterView
 
 
 class Instant(NamedTuple):

@@ -9,8 +9,9 @@ from totemviz.totem.config import MS
 from totemviz.totem.effects import RingId
 from totemviz.totem.states import Gather
 from totemviz.trace import events as ev
+from totemviz.trace.node_view import NodeView
 from totemviz.trace.sentences import sentence
-from totemviz.trace.view import ClusterView, NodeView, Visit
+from totemviz.trace.view import ClusterView, Visit
 from totemviz.trace.words import (
     GATHER_WORDS,
     WATCHDOG_LATE_NS,

@@ -16,9 +16,10 @@ from totemviz.totem.config import MS, STARTUP_DELAY_MS
 from totemviz.totem.effects import TotemTimer
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event
+from totemviz.trace.node_view import NodeView
 from totemviz.trace.periodic import PAUSE, WATCH, Phases
 from totemviz.trace.timeline import Timeline
-from totemviz.trace.view import ClusterView, NodeView
+from totemviz.trace.view import ClusterView
 
 LOOK_BACK_EVENTS = 4_000
 AGAIN, CANCELLED = "retransmit timeout", "hold cancelled"

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 from totemviz.totem.config import KEYS, MS
 from totemviz.totem.states import Gather
-from totemviz.trace.view import ClusterView, NodeView
+from totemviz.trace.node_view import NodeView
+from totemviz.trace.view import ClusterView
 
 US = 1_000
 SECOND = 1_000_000_000

@@ -10,7 +10,8 @@ from totemviz.sim.instalments import Instalments
 from totemviz.sim.interventions import AnyIntervention, Cut
 from totemviz.sim.scenario import NetworkSpec
 from totemviz.sim.session import Simulation
-from totemviz.trace.view import Flight, NodeView
+from totemviz.trace.node_view import NodeView
+from totemviz.trace.view import Flight
 from totemviz.trace.words import DATAGRAM_WORDS, who
 from totemviz.tui.ask import Menu
 from totemviz.tui.dialogs import Dialog, WriteDialog

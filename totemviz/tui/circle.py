@@ -8,7 +8,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from totemviz.totem.effects import RingId
-from totemviz.trace.view import ClusterView, NodeView
+from totemviz.trace.node_view import NodeView
+from totemviz.trace.view import ClusterView
 from totemviz.tui.canvas import Canvas
 
 LABEL_ROWS = 2

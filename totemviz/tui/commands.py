@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from totemviz.sim import interventions as do
 from totemviz.sim.interventions import AnyIntervention
 from totemviz.sim.profiles import PROFILES
-from totemviz.trace.view import ClusterView, NodeView
+from totemviz.trace.node_view import NodeView
+from totemviz.trace.view import ClusterView
 from totemviz.trace.words import DATAGRAM_WORDS, who
 from totemviz.tui.faults import FAULTS, Fault, datagram_faults, link_faults, migration
 from totemviz.tui.marks import letter

@@ -16,7 +16,7 @@ from textual.widgets import Input, Label
 
 from totemviz.sim import interventions as do
 from totemviz.sim.interventions import AnyIntervention
-from totemviz.trace.view import NodeView
+from totemviz.trace.node_view import NodeView
 from totemviz.tui.marks import letter
 
 FILE_SIZE_MAX = 1024 * 1024

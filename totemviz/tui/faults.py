@@ -18,7 +18,8 @@ from totemviz.sim import interventions as do
 from totemviz.sim.interventions import AnyIntervention
 from totemviz.sim.profiles import PROFILES
 from totemviz.sim.threads import HostModel
-from totemviz.trace.view import Flight, NodeView
+from totemviz.trace.node_view import NodeView
+from totemviz.trace.view import Flight
 from totemviz.tui.dialogs import Dialog, EntryError, find_node
 from totemviz.tui.marks import letter
 from totemviz.tui.typed import (

@@ -8,9 +8,9 @@ from totemviz.corosync import effects as corosync
 from totemviz.totem import wire
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event
+from totemviz.trace.node_view import NodeView
 from totemviz.trace.periodic import Periodic, Phases
 from totemviz.trace.timers import timers_of
-from totemviz.trace.view import NodeView
 from totemviz.trace.wallclock import RIGHT
 from totemviz.trace.words import (
     GATHER_WORDS,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from totemviz.trace.view import ClusterView, NodeView
+from totemviz.trace.node_view import NodeView
+from totemviz.trace.view import ClusterView
 from totemviz.trace.words import node_state
 from totemviz.tui.paint import (
     BLOCKED_MARK,

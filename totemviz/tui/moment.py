@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from totemviz.sim.scenario import NetworkSpec
 from totemviz.sim.session import Session, Simulation
+from totemviz.trace.node_view import NodeView
 from totemviz.trace.timeline import Timeline
-from totemviz.trace.view import ClusterView, NodeView
+from totemviz.trace.view import ClusterView
 from totemviz.tui.marks import with_letters
 
 

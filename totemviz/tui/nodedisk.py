@@ -8,7 +8,7 @@ from statistics import median
 from totemviz.sim.device import FULL_PERCENT, QUEUE_DEPTH
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event
-from totemviz.trace.view import NodeView
+from totemviz.trace.node_view import NodeView
 from totemviz.trace.words import DISK_TROUBLE_WORDS, span
 from totemviz.tui.gauges import chart
 from totemviz.tui.moment import Moment

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from totemviz.totem.config import MS
-from totemviz.trace.view import NodeView
+from totemviz.trace.node_view import NodeView
 from totemviz.trace.words import span
 from totemviz.tui import marks
 from totemviz.tui.lit import Lit

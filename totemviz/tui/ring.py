@@ -6,7 +6,8 @@ import math
 
 from rich.cells import cell_len
 
-from totemviz.trace.view import ClusterView, NodeView
+from totemviz.trace.node_view import NodeView
+from totemviz.trace.view import ClusterView
 from totemviz.trace.words import span, who
 from totemviz.tui import marks
 from totemviz.tui.canvas import Canvas
