@@ -51,6 +51,7 @@ def test_jump_anywhere(benchmark: Any) -> None:
         return place - session.cursor.position
 
     assert benchmark.pedantic(jump, rounds=50, iterations=1) == 0
+    benchmark.extra_info["bytes_per_event"] = round(taken / EVENTS)
     if DEEP:
         assert taken / EVENTS < EVENT_BYTES_MAX
 

@@ -1,13 +1,14 @@
 """The cockpit: a terminal screen on which a cluster can be watched, stepped and disturbed.
 
 How it works, in the order a keypress takes. ``keys.py`` is the table of all keys; bindings, footer, help and palette
-are made from it. ``app.py`` and its base classes turn a key into a move of the session's cursor (``travel.py``: steps,
-jumps, playing, stops), into an intervention handed to the session (``changing.py``; ``faults.py`` is the table of
-faults, ``typed.py`` reads what is typed for one, ``linkdialog.py`` has the sliders of links) or into something done
-with what came of one (``branching.py``: branches, undo, what if not, comparing, sharing). What takes long is done in
-instalments behind a bar (``progress.py``). Then every panel is shown the same ``Moment`` (``moment.py``): the session,
-the clock on screen, the chosen node. The app decides nothing about protocols, and panels hold no state of the cluster:
-all they draw is read from the ``ClusterView`` at the cursor, so a simulation, a lesson and a recording are one screen.
+are made from it. ``app.py`` and its base classes turn a key into a move of the session's cursor (``travel.py``:
+steps, jumps, playing, stops, and the boot, which runs on screen), into an intervention handed to the session
+(``changing.py``; ``faults.py`` is the table of faults, ``typed.py`` reads what is typed for one, ``linkdialog.py``
+has the sliders of links) or into something done with what came of one (``branching.py``: branches, undo, what if not,
+comparing, sharing). What takes long is done in instalments behind a bar (``progress.py``). Then every panel is shown
+the same ``Moment`` (``moment.py``): the session, the clock on screen, the chosen node. The app decides nothing about
+protocols, and panels hold no state of the cluster: all they draw is read from the ``ClusterView`` at the cursor, so a
+simulation, a lesson and a recording are one screen.
 
 A panel is one file: ``ring`` (over ``circle``, where its nodes lie, and ``links``, what is cut or lossy), ``strip``
 (the ring in a line, for small terminals), ``stages``, ``writes``, ``nodes``, ``spacetime`` (over ``stretch``, which
