@@ -33,7 +33,7 @@ from totemviz.corosync.quirks import Quirks
 from totemviz.sim import interventions as do
 from totemviz.sim.scenario import ClusterSpec, NetworkSpec, Scenario, StartSpec, cluster_conf, dump_scenario
 from totemviz.sim.threads import HostModel
-from totemviz.sim.units import MS, SECOND, US, Duration
+from totemviz.sim.units import MS, SECOND, US, Duration, Offset
 from totemviz.sim.world import World
 from totemviz.totem.config import Transport
 from totemviz.trace.checks import Violation, check, unexpected
@@ -255,6 +255,20 @@ class Trouble(RuleBasedStateMachine):
     def slow(self, wait: int, delay: Duration, jitter: Duration) -> None:
         """With more jitter than delay datagrams overtake each other."""
         self._do(do.Delay(delay=delay, jitter=jitter), wait)
+
+    @rule(
+        wait=_WAIT,
+        node=_ANY,
+        ahead_s=st.sampled_from([-3600, -130, -1, 0, 1, 70, 130, 3600]),
+        ppm=st.integers(-500, 500),
+    )
+    def skew_clock(self, wait: int, node: int, ahead_s: int, ppm: int) -> None:
+        """Programs judge by it, the ring does not."""
+        self._do(do.SkewClock(node=node, ahead=Offset(ahead_s * SECOND), drift_ppm=ppm), wait)
+
+    @rule(wait=_WAIT, model=st.sampled_from(HostModel))
+    def other_model(self, wait: int, model: HostModel) -> None:
+        self._do(do.ChangeHostModel(model=model), wait)
 
 
 def mended(scenario: Scenario, happening: list[do.AnyIntervention]) -> Scenario:
