@@ -31,23 +31,36 @@ def finish(work: Instalments[T]) -> T:
             return result
 
 
+class Pace:
+    """Says when a world has done enough for one instalment."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._due = world.events + INSTALMENT_EVENTS
+
+    def ended(self) -> bool:
+        """Whether an instalment ends here; the next one begins with that."""
+        if self._world.events < self._due:
+            return False
+        self._due = self._world.events + INSTALMENT_EVENTS
+        return True
+
+
 def making_again(scenario: Scenario, conf: CorosyncConf, events: int) -> Instalments[World]:
     """The world of a scenario when it has written at least ``events`` events; its timeline keeps none of them."""
     world = World(scenario, conf, NoTimeline())
-    due = INSTALMENT_EVENTS
+    pace = Pace(world)
     while world.events < events and world.step():
-        if world.events >= due:
-            due = world.events + INSTALMENT_EVENTS
+        if pace.ended():
             yield min(1.0, world.events / events)
     return world
 
 
 def running(world: World, until_ns: int) -> Instalments[None]:
     """Let everything up to ``until_ns`` happen, as ``World.run_until`` does."""
-    begin_ns, due = world.now_ns, world.events + INSTALMENT_EVENTS
+    begin_ns, pace = world.now_ns, Pace(world)
     while not world.stopped and (next_ns := world.next_ns) is not None and next_ns <= until_ns:
         world.step()
-        if world.events >= due:
-            due = world.events + INSTALMENT_EVENTS
+        if pace.ended():
             yield (world.now_ns - begin_ns) / max(1, until_ns - begin_ns)
     world.run_until(until_ns)

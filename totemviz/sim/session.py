@@ -12,7 +12,7 @@ import msgspec
 
 from totemviz.corosync.conf import CorosyncConf
 from totemviz.sim.branches import Branch, Family
-from totemviz.sim.instalments import Instalments, finish, running
+from totemviz.sim.instalments import Instalments, Pace, finish, running
 from totemviz.sim.interventions import AnyIntervention, DeliverLost
 from totemviz.sim.possible import check_intervention, programs_of
 from totemviz.sim.scenario import Scenario
@@ -70,6 +70,11 @@ class Session:
         self._go(found, heed=step in FAR_STEPS)
         return True
 
+    def going_forward(self, step: Step) -> Instalments[bool]:
+        """As ``forward``, in instalments. Given up halfway, the run is as far as it is."""
+        yield 0.0
+        return self.forward(step)
+
     def back(self, step: Step) -> bool:
         """Move the cursor to where the previous such step ended; False if there was none."""
         self.halt = None
@@ -88,13 +93,22 @@ class Session:
         self._clock = (self.cursor.position, until_ns)
         return not self.cursor.at_end
 
+    def advancing(self, duration_ns: int) -> Instalments[bool]:
+        """As ``advance``, in instalments. Given up halfway, the run is as far as it is."""
+        yield 0.0
+        return self.advance(duration_ns)
+
     def run_until(self, condition: Condition, duration_ns: int) -> bool:
         """Advance until a condition becomes true, ``duration_ns`` at most; False if it did not. No other stop holds."""
+        return finish(self.running_until(condition, duration_ns))
+
+    def running_until(self, condition: Condition, duration_ns: int) -> Instalments[bool]:
+        """As ``run_until``, in instalments. Given up halfway, the run is as far as it is."""
         kept, self.stops = self.stops, Stops()
         self.stops.check_invariants = False
         self.stops.add(condition)
         try:
-            self.advance(duration_ns)
+            yield from self.advancing(duration_ns)
             return self.halt is not None
         finally:
             self.stops = kept
@@ -106,6 +120,9 @@ class Session:
         self.cursor.seek_time(until_ns)
         self._clock = (self.cursor.position, until_ns)
         return until_ns > 0
+
+    def come_to_end(self) -> None:
+        """Put the cursor where a run has come to that was given up; a finished timeline stays where it is."""
 
     @property
     def cursor_time_ns(self) -> int:
@@ -207,14 +224,17 @@ class Simulation(Session):
 
     def forward(self, step: Step) -> bool:
         """Move on to where the next such step ends, letting the world run as far as needed."""
+        return finish(self.going_forward(step))
+
+    def going_forward(self, step: Step) -> Instalments[bool]:  # noqa: D102
         heed = step in FAR_STEPS
         if super().forward(step):
             self._judge(heed)
             return True
         world, wanted = self.world, self.cursor.predicate(step)
-        limit_ns = world.now_ns + LOOK_AHEAD_NS
+        begin_ns, pace = world.now_ns, Pace(world)
         looked_at = len(self.timeline)
-        while (next_ns := world.next_ns) is not None and next_ns <= limit_ns and world.step():
+        while (next_ns := world.next_ns) is not None and next_ns <= begin_ns + LOOK_AHEAD_NS and world.step():
             for index in range(looked_at, len(self.timeline)):
                 if wanted(self.timeline[index]):
                     self._go(index, heed=heed)
@@ -223,23 +243,35 @@ class Simulation(Session):
             if heed and self._is_held():
                 return True
             looked_at = len(self.timeline)
+            if pace.ended():
+                yield (world.now_ns - begin_ns) / LOOK_AHEAD_NS
         if self.world.storm:
             self.cursor.move_to(len(self.timeline) - 1)
         return self._is_storm()
 
     def advance(self, duration_ns: int) -> bool:
         """Let virtual time pass from the cursor, letting the world run as far as needed; False where it was held."""
-        world, until_ns = self.world, self.cursor_time_ns + duration_ns
+        return finish(self.advancing(duration_ns))
+
+    def advancing(self, duration_ns: int) -> Instalments[bool]:  # noqa: D102
+        world, begin_ns = self.world, self.cursor_time_ns
+        until_ns = begin_ns + duration_ns
         if self.stops.active and self.cursor.at_end:
-            self.halt = None
+            self.halt, pace = None, Pace(world)
             while (next_ns := world.next_ns) is not None and next_ns <= until_ns and world.step():
                 if self._is_held():
                     return False
-        world.run_until(until_ns)
+                if pace.ended():
+                    yield (world.now_ns - begin_ns) / max(1, duration_ns)
+        yield from running(world, until_ns)
         super().advance(max(0, until_ns - self.cursor_time_ns))
         if not self._is_storm():
             self._judge(True)
         return self.halt is None
+
+    def come_to_end(self) -> None:  # noqa: D102
+        self.halt = None
+        self._come_to_end()
 
     def _is_storm(self) -> bool:
         """Whether the run has ended in a storm of events, here at its end; then ``halt`` says so."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from totemviz.sim.branches import Branch
-from totemviz.sim.instalments import Instalments
 from totemviz.sim.interventions import AnyIntervention, Cut
 from totemviz.sim.scenario import NetworkSpec
 from totemviz.sim.session import Simulation
@@ -21,7 +17,7 @@ from totemviz.tui.marks import with_letters
 from totemviz.tui.paint import LINK_BASE
 from totemviz.tui.panel import Panel
 from totemviz.tui.player import time_of
-from totemviz.tui.progress import Outcome, Progress, begin
+from totemviz.tui.progress import Outcome
 from totemviz.tui.travel import Travel
 
 RECORDED = "This is a recording: nothing in it can be changed."
@@ -65,25 +61,6 @@ class Changing(Travel):
             )
 
         self._work(self.session.intervening(intervention), done)
-
-    def _work(self, work: Instalments[Any], done: Callable[[Outcome], None]) -> None:
-        """Do something that may take long: then behind a bar, and escape gives it up."""
-        begun = begin(work)
-        if not isinstance(begun, Progress):
-            done(begun)
-            return
-        was_playing, backward = self.player.playing, self.player.backward
-        self.pause()
-
-        def ended(outcome: Outcome | None) -> None:
-            if outcome is None:
-                self.say("Given up: nothing is changed.")
-                return
-            done(outcome)
-            if was_playing:
-                self._play(backward=backward)
-
-        self.push_screen(begun, ended)
 
     @property
     def _branch(self) -> Branch | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -57,10 +57,21 @@ def _raising(error: Exception) -> Outcome:
     return outcome
 
 
-def begin(work: Instalments[Any]) -> Outcome | Progress:
+class Words(NamedTuple):
+    """What the bar says: what goes on, and what giving up means."""
+
+    title: str
+    hint: str
+
+
+MADE_AGAIN = Words("the run is made again", "esc give it up: nothing is changed")
+RUNS_ON = Words("the run goes on", "esc stop here")
+
+
+def begin(work: Instalments[Any], words: Words) -> Outcome | Progress:
     """Do a little of it: the outcome if that was all, else the bar that does the rest."""
     run = _Run(work)
-    return run.on(AT_ONCE_S) or Progress(run)
+    return run.on(AT_ONCE_S) or Progress(run, words)
 
 
 class Progress(ModalScreen[Outcome | None]):
@@ -68,14 +79,13 @@ class Progress(ModalScreen[Outcome | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "give it up", show=False)]
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: _Run, words: Words) -> None:
         super().__init__()
-        self._run = run
+        self._run, self._words = run, words
 
     def compose(self) -> ComposeResult:  # noqa: D102
         with Vertical(classes="box") as box:
-            box.border_title = "the run is made again"
-            box.border_subtitle = "esc give it up: nothing is changed"
+            box.border_title, box.border_subtitle = self._words
             yield Label("", id="bar")
 
     def on_mount(self) -> None:

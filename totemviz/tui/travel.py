@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from textual.timer import Timer
 
+from totemviz.sim.instalments import Instalments
 from totemviz.sim.session import Session
 from totemviz.sim.units import MS, Duration
 from totemviz.trace.conditions import Condition, ConditionError, compile_condition
@@ -19,6 +21,7 @@ from totemviz.tui.manners import Manners
 from totemviz.tui.paint import grouped
 from totemviz.tui.panel import Panel
 from totemviz.tui.player import FASTEST, FRAMES_PER_SECOND, Player, time_of
+from totemviz.tui.progress import MADE_AGAIN, RUNS_ON, Outcome, Progress, Words, begin
 from totemviz.tui.scrubber import Scrubber
 from totemviz.tui.settings import Settings
 
@@ -99,14 +102,58 @@ class Travel(Manners):
         """The cluster is as far as it is."""
         self.booting = None
 
+    # ------------------------------------------------------------------------------------------------------ long work
+
+    def _work(
+        self,
+        work: Instalments[Any],
+        done: Callable[[Outcome], None],
+        words: Words = MADE_AGAIN,
+        given_up: Callable[[], None] | None = None,
+    ) -> None:
+        """Do something that may take long: then behind a bar, and escape gives it up."""
+        begun = begin(work, words)
+        if not isinstance(begun, Progress):
+            done(begun)
+            return
+        was_playing, backward = self.player.playing, self.player.backward
+        self.pause()
+
+        def ended(outcome: Outcome | None) -> None:
+            if outcome is not None:
+                done(outcome)
+                if was_playing:
+                    self._play(backward=backward)
+            elif given_up is not None:
+                given_up()
+            else:
+                self.say("Given up: nothing is changed.")
+
+        self.push_screen(begun, ended)
+
+    def _run_on(self, work: Instalments[bool], arrived: Callable[[bool], None]) -> None:
+        """Let the run go on, as far as may be; escape stops it where it is."""
+
+        def stopped() -> None:
+            self.session.come_to_end()
+            self._arrived(quiet=True, notice="Stopped: so far the run has come.")
+
+        self._work(work, lambda outcome: arrived(outcome()), RUNS_ON, stopped)
+
+    def _arrived_there(self, _more: bool = True) -> None:
+        self._arrived(quiet=True, notice=self._held())
+
     # -------------------------------------------------------------------------------------------------------- steps
 
     def action_step(self, unit: str) -> None:
         """Forward to where the next such step ends."""
         self.pause()
         step = STEPS[unit]
-        found = self.session.forward(step)
-        self._arrived(notice=self._held() or ("" if found else self._nothing_ahead(step)))
+
+        def arrived(found: bool) -> None:
+            self._arrived(notice=self._held() or ("" if found else self._nothing_ahead(step)))
+
+        self._run_on(self.session.going_forward(step), arrived)
 
     def _nothing_ahead(self, step: Step) -> str:
         if not self.session.can_intervene:
@@ -196,8 +243,11 @@ class Travel(Manners):
                 self.session.retreat(span_ns)
             else:
                 ahead_ns = span_ns if words[0] == "+" else span_ns - time_of(self.session)
-                (self.session.advance if ahead_ns >= 0 else self.session.retreat)(abs(ahead_ns))
-            self._arrived(quiet=True, notice=self._held())
+                if ahead_ns >= 0:
+                    self._run_on(self.session.advancing(ahead_ns), self._arrived_there)
+                    return
+                self.session.retreat(-ahead_ns)
+            self._arrived_there()
         elif (found := self._found(words)) is not None:
             self.jump(found)
 
@@ -333,5 +383,9 @@ class Travel(Manners):
     def _run_until(self, condition: Condition) -> None:
         """Run on until one condition becomes true, two minutes at most."""
         self.pause()
-        found = self.session.run_until(condition, SEARCH_NS)
-        self._arrived(quiet=True, notice=self._held() if found else f"“{condition.text}” was not true in two minutes.")
+
+        def arrived(found: bool) -> None:
+            notice = self._held() if found else f"“{condition.text}” was not true in two minutes."
+            self._arrived(quiet=True, notice=notice)
+
+        self._run_on(self.session.running_until(condition, SEARCH_NS), arrived)
