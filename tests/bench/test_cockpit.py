@@ -1,7 +1,8 @@
 """How fast the cockpit answers: as a person has it, the program in a terminal of 120 × 40.
 
-``pytest tests/bench/test_cockpit.py --benchmark-only``. The column Median is the wall clock and so another machine's;
-``extra_info`` (in the JSON) has the 95th percentile and the CPU time per key, which a busy machine does not change.
+``pytest tests/bench/test_cockpit.py --benchmark-only``. The columns hold more than is asked: the end of the program, a
+moment's rest after a key. ``extra_info`` (in the JSON) has what is asked: the first frame, the 95th percentile of a
+key, and CPU times, which a busy machine changes least.
 """
 
 from __future__ import annotations
@@ -52,15 +53,17 @@ def test_start_to_first_frame(benchmark: Any, nodes: int, compiled: bool, enviro
     if not compiled:
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
     spent: list[float] = []
+    first: list[float] = []
 
     def start() -> None:
         terminal = Terminal(["run", cluster(nodes, tmp_path)], SIZE, environment)
-        terminal.read_until(FIRST)
+        first.append(terminal.read_until(FIRST))
         spent.append(terminal.cpu_s())
         terminal.settle()
         terminal.close()
 
     benchmark.pedantic(start, rounds=5, iterations=1, warmup_rounds=1)
+    benchmark.extra_info["first_frame_seconds"] = round(statistics.median(first), 3)
     benchmark.extra_info["cpu_seconds"] = round(min(spent), 3)
 
 
