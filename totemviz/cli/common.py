@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,16 @@ FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 VIOLATED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
+
+MENDS = {
+    errno.ENOENT: "; check the path",
+    errno.ENOTDIR: "; check the path",
+    errno.EISDIR: "; name a file in it",
+    errno.EACCES: "; you may not use it: change its permissions, or name another",
+    errno.EROFS: "; name a file somewhere else",
+    errno.ENOSPC: "; make room there, or name a file somewhere else",
+}
+"""What to do about what the system says of a file."""
 
 
 class BadInput(Exception):  # noqa: N818 - the user's, not the program's
@@ -121,4 +132,5 @@ def readable_errors() -> Iterator[None]:
         raise
     except OSError as error:
         name = error.filename if error.filename is not None else "file"
-        raise BadInput(f"{name}: {error.strerror or error}") from None
+        mend = MENDS.get(error.errno or 0, "")
+        raise BadInput(f"{name}: {error.strerror or error}{mend}") from None

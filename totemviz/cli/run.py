@@ -138,7 +138,7 @@ def _scenario(
 
     from totemviz.corosync.conf import load
     from totemviz.sim.scenario import Scenario, check, cluster_conf, load_scenario
-    from totemviz.sim.sharing import is_share_string, load_share_string
+    from totemviz.sim.sharing import PREFIX, is_misspelt_share_string, is_share_string, load_share_string
     from totemviz.sim.threads import HostModel
 
     if scenario_file is not None and is_share_string(scenario_file):
@@ -146,6 +146,8 @@ def _scenario(
             raise BadInput("a share string brings its own corosync.conf; leave out --conf")
         scenario, cluster = load_share_string(scenario_file)
     elif scenario_file is not None:
+        if is_misspelt_share_string(scenario_file) and not Path(scenario_file).exists():
+            raise BadInput(f"{scenario_file[:40]}: no such file, and no share string: one begins with {PREFIX}")
         scenario, cluster = load_scenario(Path(scenario_file))
     else:
         scenario = Scenario()

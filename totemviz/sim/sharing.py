@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import zlib
 from pathlib import Path
 
@@ -136,6 +137,11 @@ def share_string(scenario: Scenario) -> str:
 def is_share_string(text: str) -> bool:
     """Whether this is meant as a share string rather than as the name of a file."""
     return text.strip().startswith(PREFIX)
+
+
+def is_misspelt_share_string(text: str) -> bool:
+    """Whether this looks like a share string whose beginning is damaged, or of another version."""
+    return re.match(r"totemviz\d*[.:]", text.strip()) is not None and not text.strip().endswith(".toml")
 
 
 def load_share_string(text: str) -> tuple[Scenario, CorosyncConf]:

@@ -49,13 +49,24 @@ class TextPanel(Panel, can_focus=True):
         self.top = max(0, min(self.top, len(lines) - height))
         visible = lines[self.top : self.top + height]
         if self.tells_above and self.top > 0 and len(visible) > 2:
-            visible[0] = [(f" … {self.top + 1} more lines above: click here and press ↑", DIM)]
+            visible[0] = [(f" … {self.top + 1} more lines above: {self._how('↑')}", DIM)]
         below = len(lines) - self.top - len(visible)
         if below > 0:
-            visible[-1] = [(f" … {below + 1} more lines: click here and press ↓", DIM)]
+            visible[-1] = [(f" … {below + 1} more lines: {self._how('↓')}", DIM)]
         moved = (Hit(hit.x, hit.y - self.top, hit.width, hit.kind, hit.value) for hit in hits)
         shown = tuple(hit for hit in moved if len(head) <= hit.y < len(head) + height)
         return Drawing([*head, *visible], shown)
+
+    def _how(self, key: str) -> str:
+        return f"press {key}" if self.has_focus else f"click here and press {key}"
+
+    def on_focus(self) -> None:
+        """The keys are for this panel now."""
+        self.redraw()
+
+    def on_blur(self) -> None:
+        """The keys are for another."""
+        self.redraw()
 
     def action_scroll_lines(self, lines: int) -> None:
         """Move the window."""
