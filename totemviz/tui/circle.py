@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from totemviz.tui.canvas import Canvas
 
 LABEL_ROWS = 2
 STEPS = 240
+FULL_TURN = 2 * math.pi
 GROUPS_MAX = 3
 """More partitions than this have no room side by side: they stay on one circle."""
 
@@ -66,6 +68,33 @@ class _Home(NamedTuple):
     nodes: int
 
 
+def _turn(one: _Home, other: _Home) -> float:
+    return (other.angle - one.angle) % FULL_TURN or FULL_TURN
+
+
+def _are_neighbours(one: _Home, other: _Home) -> bool:
+    return one.group == other.group and (_turn(one, other) <= FULL_TURN / one.nodes + 1e-6 or one.nodes <= 2)
+
+
+def _way(one: _Home, other: _Home, share: float) -> tuple[float, float]:
+    if _are_neighbours(one, other):
+        return _on_circle(one, _turn(one, other) * share)
+    (x1, y1), (x2, y2) = _on_circle(one), _on_circle(other)
+    return x1 + (x2 - x1) * share, y1 + (y2 - y1) * share
+
+
+def _on_circle(home: _Home, turned: float = 0.0) -> tuple[float, float]:
+    angle = home.angle + turned
+    return home.cx + home.rx * math.cos(angle), home.cy + home.ry * math.sin(angle)
+
+
+@lru_cache(maxsize=1024)
+def _dots(one: _Home, other: _Home, upto: float) -> tuple[tuple[int, int], ...]:
+    """The dots of an edge: the same at every step, until a node or a partition comes or goes."""
+    ways = (_way(one, other, step / STEPS) for step in range(int(STEPS * upto) + 1))
+    return tuple(dict.fromkeys((int(x), int(y)) for x, y in ways))
+
+
 class Circle:
     """Where on the canvas things lie. Angles go clockwise from the top, as the token does."""
 
@@ -97,30 +126,22 @@ class Circle:
         first, end = (self.canvas.width * (group + more) // len(self.groups) for more in (0, 1))
         return first, end - first
 
-    def at(self, nodeid: int, turned: float = 0.0) -> tuple[float, float]:
-        """Dot coordinates of a node, or of the point of its circle an angle further on."""
-        home = self.home[nodeid]
-        angle = home.angle + turned
-        return home.cx + home.rx * math.cos(angle), home.cy + home.ry * math.sin(angle)
+    def at(self, nodeid: int) -> tuple[float, float]:
+        """Dot coordinates of a node."""
+        return _on_circle(self.home[nodeid])
 
     def neighbours(self, source: int, target: int) -> bool:
         """Whether the target follows the source on one circle."""
-        a, b = self.home[source], self.home[target]
-        turn = (b.angle - a.angle) % (2 * math.pi) or 2 * math.pi
-        return a.group == b.group and (turn <= 2 * math.pi / a.nodes + 1e-6 or a.nodes <= 2)
+        return _are_neighbours(self.home[source], self.home[target])
 
     def way(self, source: int, target: int, share: float) -> tuple[float, float]:
         """The dot a share of the way along the edge: an arc between neighbours, a chord past absent nodes."""
-        if self.neighbours(source, target):
-            turn = (self.home[target].angle - self.home[source].angle) % (2 * math.pi) or 2 * math.pi
-            return self.at(source, turn * share)
-        (x1, y1), (x2, y2) = self.at(source), self.at(target)
-        return x1 + (x2 - x1) * share, y1 + (y2 - y1) * share
+        return _way(self.home[source], self.home[target], share)
 
     def edge(self, source: int, target: int, role: str, upto: float = 1.0) -> None:
         """Draw an edge, or its first part."""
-        for step in range(int(STEPS * upto) + 1):
-            self.canvas.dot(*self.way(source, target, step / STEPS), role)
+        for x, y in _dots(self.home[source], self.home[target], upto):
+            self.canvas.dot(x, y, role)
 
     def cell(self, source: int, target: int, share: float) -> tuple[int, int]:
         """The cell a share of the way along the edge."""
