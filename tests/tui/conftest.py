@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from textual.widgets import Input
 
 from tests.tui.picture import picture, pictures
-from tests.tui.synthetic import Playable, Session, domino, recording
+from tests.tui.synthetic import Playable, Session, Story, domino, recording
+from totemviz.sim.interventions import Pause, Write
+from totemviz.sim.scenario import Scenario, cluster_conf
+from totemviz.sim.session import Simulation
+from totemviz.sim.threads import HostModel
+from totemviz.sim.units import MS, SECOND, Duration
 from totemviz.tui import code, progress, source
 from totemviz.tui.app import Cockpit
 from totemviz.tui.settings import Settings
@@ -76,6 +83,29 @@ def cockpit_at(mark: str | int = "held", kind: str = "domino", settings: Setting
     session = Playable(story.timeline) if kind == "domino" else Session(story.timeline)
     session.cursor.move_to(story.marks[mark] if isinstance(mark, str) else mark)
     return cockpit_on(session, settings)
+
+
+def cockpit_after(story: Story, settings: Settings | None = None) -> Cockpit:
+    """A cockpit at the end of a hand-made run."""
+    session = Playable(story.timeline)
+    session.cursor.move_to(len(story.timeline) - 1)
+    return cockpit_on(session, settings)
+
+
+@pytest.fixture(scope="session")
+def two_branches():
+    """A run in which C's pmxcfs stands still while a file is written, and the same run without the pause."""
+    scenario = Scenario(title="one write", seed=7, host_model=HostModel.MEASURED)
+    session = Simulation(scenario, cluster_conf(scenario, "pictures", Path()))
+    session.warm_up()
+    before = session.cursor.position
+    session.intervene(Write(node=1))
+    session.advance(20 * MS)
+    session.cursor.move_to(before)
+    session.intervene(Pause(node=3, process="pmxcfs", duration=Duration(10 * SECOND)))
+    session.intervene(Write(node=1))
+    session.advance(400 * MS)
+    return session
 
 
 STILL = '''def visit(node: Instance, token: Token) -> None:

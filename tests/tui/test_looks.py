@@ -24,12 +24,24 @@ from rich.style import Style
 from textual.filter import monochrome_style
 from textual.geometry import Region
 
-from tests.tui.conftest import cockpit_at
+from tests.tui.conftest import cockpit_after, cockpit_at, cockpit_on
 from tests.tui.picture import Rows, describe, screen_rows
 from tests.tui.synthetic import domino
-from tests.tui.test_snapshots import DIALOGS, IN_SIGHT_WHEN_WIDE, PAGES, SIZES, STATES, each_size
+from tests.tui.test_snapshots import (
+    DIALOGS,
+    IN_SIGHT_WHEN_WIDE,
+    PAGES,
+    SIMULATED,
+    SIZES,
+    STATES,
+    STORIES,
+    STRING,
+    each_size,
+)
 from tests.tui.test_theme import contrast
-from totemviz.tui import paint
+from totemviz.sim.session import Simulation
+from totemviz.tui import branching, paint
+from totemviz.tui.app import Cockpit
 from totemviz.tui.settings import Settings
 from totemviz.tui.theme import DARK, LIGHT, look
 
@@ -93,19 +105,46 @@ class Screen(NamedTuple):
     kept: Path
 
 
-def screens(theme: str, size: tuple[int, int]) -> list[Screen]:
-    """Every state and page, and at the smallest size every dialog, in one run of the cockpit."""
+class Run(NamedTuple):
+    """A cockpit, and what to look at in it: keys → the picture that is kept; before each the cursor may be moved."""
+
+    app: Cockpit
+    steps: list[tuple[str, tuple[str, ...], str]]
+
+
+def runs(theme: str, size: tuple[int, int], two_branches: Simulation) -> Iterator[Run]:
+    """Every state and page, links, writes, branches and a recording; at the smallest size also every dialog."""
     by_size = f"{size[0]}x{size[1]}"
+    settings = Settings(theme=LIGHT.name if theme == "light" else DARK.name)
+    steps = [(mark, keys, f"test_main_states[{state}-{by_size}]") for state, (mark, keys) in STATES.items()]
+    if size == SIZES[0]:
+        steps += [("flying", keys, f"test_dialogs[{by_size}][{dialog}]") for dialog, keys in DIALOGS.items()]
+    for page, keys in PAGES.items():
+        if size != SIZES[-1] or page not in IN_SIGHT_WHEN_WIDE:
+            steps.append(("gather", keys, f"test_pages[{by_size}][{page}]"))
+    yield Run(cockpit_at("gather", settings=settings), steps)
+    for story in STORIES:
+        kept_as = f"test_links_and_writes[{story.__name__}-{by_size}]"
+        yield Run(cockpit_after(story(), settings), [("", (), kept_as)])
+    yield Run(cockpit_at(40, "recording", settings), [("", (), f"test_recording[{by_size}]")])
+    simulated = [("", keys, f"test_files_and_branches[{by_size}][{what}]") for what, keys in SIMULATED.items()]
+    yield Run(cockpit_on(two_branches, settings), simulated)
+
+
+def screens(run: Run, size: tuple[int, int]) -> list[Screen]:
+    """What is seen in one run of the cockpit."""
     found: list[Screen] = []
+    marks = domino().marks
 
-    async def run() -> None:
-        app = cockpit_at("gather", settings=Settings(theme=LIGHT.name if theme == "light" else DARK.name))
-        marks = domino().marks
+    async def look_at() -> None:
+        app = run.app
         async with app.run_test(size=size) as pilot:
-
-            async def take(mark: str, keys: tuple[str, ...], name: str) -> None:
-                app.jump(marks[mark])
+            await pilot.pause()
+            for mark, keys, name in run.steps:
+                if mark:
+                    app.jump(marks[mark])
                 await pilot.press(*keys)
+                await pilot.wait_for_scheduled_animations()
                 await pilot.pause()
                 depth = len(app.screen_stack)
                 dialog = app.screen.children[0].region if depth > 1 else None
@@ -113,16 +152,7 @@ def screens(theme: str, size: tuple[int, int]) -> list[Screen]:
                 for _ in range(max(1, depth - 1)):
                     await pilot.press("escape")
 
-            for state, (mark, keys) in STATES.items():
-                await take(mark, keys, f"test_main_states[{state}-{by_size}]")
-            if size == SIZES[0]:
-                for dialog, keys in DIALOGS.items():
-                    await take("flying", keys, f"test_dialogs[{by_size}][{dialog}]")
-            for page, keys in PAGES.items():
-                if size != SIZES[-1] or page not in IN_SIGHT_WHEN_WIDE:
-                    await take("gather", keys, f"test_pages[{by_size}][{page}]")
-
-    asyncio.run(run())
+    asyncio.run(look_at())
     return found
 
 
@@ -155,11 +185,12 @@ def faint_of(theme: str) -> str:
 
 @each_size
 @each_look
-def test_only_colours_differ_from_the_dark_pictures(monkeypatch, theme, size):
+def test_only_colours_differ_from_the_dark_pictures(monkeypatch, two_branches, theme, size):
+    monkeypatch.setattr(branching, "share_string", lambda kept: STRING)
     if theme == "monochrome":
         monkeypatch.setenv("NO_COLOR", "1")
     other_styles: dict[str, set[str]] = defaultdict(set)
-    for screen in screens(theme, size):
+    for screen in chain.from_iterable(screens(run, size) for run in runs(theme, size, two_branches)):
         here, there = seen(screen.rows), kept(screen.kept)
         assert list(map(letters, here)) == list(map(letters, there)), screen.kept
         if screen.dialog is None:

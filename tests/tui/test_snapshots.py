@@ -5,18 +5,10 @@ After ``--snapshot-update``, look at them.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.tui.conftest import cockpit_on
-from tests.tui.synthetic import Playable
+from tests.tui.conftest import cockpit_after, cockpit_on
 from tests.tui.test_parts import divided, lossy, several_writes
-from totemviz.sim.interventions import Pause, Write
-from totemviz.sim.scenario import Scenario, cluster_conf
-from totemviz.sim.session import Simulation
-from totemviz.sim.threads import HostModel
-from totemviz.sim.units import MS, SECOND, Duration
 from totemviz.tui import branching
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -57,6 +49,8 @@ DIALOGS = {
     "help": ("question_mark",),
     "tour": ("T",),
 }
+STORIES = (divided, lossy, several_writes)
+STRING = "totemviz:a-string-as-an-example"
 SIMULATED = {
     "files": ("n", "n", "n", "7"),
     "branches": ("B",),
@@ -80,12 +74,9 @@ def test_recording(snap_compare, open_at, size):
 
 
 @each_size
-@pytest.mark.parametrize("story", [divided, lossy, several_writes], ids=lambda story: story.__name__)
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_links_and_writes(snap_compare, story, size):
-    told = story()
-    session = Playable(told.timeline)
-    session.cursor.move_to(len(told.timeline) - 1)
-    assert snap_compare(cockpit_on(session), terminal_size=size)
+    assert snap_compare(cockpit_after(story()), terminal_size=size)
 
 
 @each_size
@@ -100,23 +91,7 @@ def test_dialogs(all_accepted, open_at, size):
     assert all_accepted(open_at("flying"), DIALOGS, size) == []
 
 
-@pytest.fixture(scope="module")
-def two_branches():
-    """A run in which C's pmxcfs stands still while a file is written, and the same run without the pause."""
-    scenario = Scenario(title="one write", seed=7, host_model=HostModel.MEASURED)
-    session = Simulation(scenario, cluster_conf(scenario, "pictures", Path()))
-    session.warm_up()
-    before = session.cursor.position
-    session.intervene(Write(node=1))
-    session.advance(20 * MS)
-    session.cursor.move_to(before)
-    session.intervene(Pause(node=3, process="pmxcfs", duration=Duration(10 * SECOND)))
-    session.intervene(Write(node=1))
-    session.advance(400 * MS)
-    return session
-
-
 @each_size
 def test_files_and_branches(all_accepted, two_branches, monkeypatch, size):
-    monkeypatch.setattr(branching, "share_string", lambda kept: "totemviz:a-string-as-an-example")
+    monkeypatch.setattr(branching, "share_string", lambda kept: STRING)
     assert all_accepted(cockpit_on(two_branches), SIMULATED, size) == []
