@@ -42,9 +42,9 @@ class Terminal:
             seen += more
         return self.painted_s - self.started_s
 
-    def settle(self) -> None:
-        """Wait until nothing more is painted."""
-        while self._read(QUIET_S):
+    def settle(self, quiet_s: float = QUIET_S) -> None:
+        """Wait until nothing more is painted for so long."""
+        while self._read(quiet_s):
             pass
 
     def press(self, keys: str) -> float:

@@ -20,6 +20,8 @@ from tests.bench.terminal import Terminal
 SIZE = (120, 40)
 KEYS = 100
 IDLE_S = 5.0
+BOOTED_S = 0.6
+"""Between two frames of a boot there is less."""
 FIRST = " of "
 """``event 5 101 of 5 101`` in the header: there is a frame with everything in it."""
 STEPS = {"stage": "\x1b[C", "stage back": "\x1b[D", "event": ".", "rotation": "}"}
@@ -75,7 +77,7 @@ def open_cockpit(environment: dict[str, str], tmp_path: Path) -> Iterator[Any]:
         terminal = Terminal(["run", cluster(nodes, tmp_path)], SIZE, environment)
         opened.append(terminal)
         terminal.read_until(FIRST)
-        terminal.settle()
+        terminal.settle(BOOTED_S)
         return terminal
 
     yield start

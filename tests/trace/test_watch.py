@@ -11,6 +11,7 @@ from totemviz.sim.scenario import Scenario, cluster_conf
 from totemviz.sim.session import Simulation
 from totemviz.sim.units import MS, SECOND
 from totemviz.totem.effects import PacketDelivered
+from totemviz.trace import watch as watch_module
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.watch import Watch
 
@@ -57,6 +58,23 @@ def test_what_there_was_no_time_for_is_caught_up_with(doctored: tuple[Timeline, 
         looks += 1
     assert found.event_id == shows
     assert looks == shows // 700
+
+
+def test_a_short_step_does_not_pay_for_a_long_boot(
+    monkeypatch: pytest.MonkeyPatch, doctored: tuple[Timeline, int]
+) -> None:
+    monkeypatch.setattr(watch_module, "BUDGET_EVENTS", 500)
+    monkeypatch.setattr(watch_module, "CATCH_UP_EVENTS", 100)
+    timeline, shows = doctored
+    watch = Watch()
+    watch.look(timeline, 4000)
+    assert watch.behind == len(timeline) - 600
+    watch.look(timeline, 4010)
+    assert watch.behind == len(timeline) - 710
+    found = None
+    for _ in range(shows // 100):
+        found = found or watch.look(timeline, shows)
+    assert found is not None, "it catches up in the end"
 
 
 def test_a_violation_holds_the_run(monkeypatch: pytest.MonkeyPatch, doctored: tuple[Timeline, int]) -> None:
