@@ -138,15 +138,7 @@ def _value(tree: Section, section: str, key: str) -> str | None:
 
 def in_force_after(old: CorosyncConf, new: CorosyncConf) -> CorosyncConf:
     """What a daemon runs on that was started on one file and has read another one: what cannot change has not."""
-    before = old.totem
-    totem = msgspec.structs.replace(
-        new.totem,
-        transport=before.transport,
-        netmtu=before.netmtu,
-        quirks=before.quirks,
-        seqno_start_msg=before.seqno_start_msg,
-        seqno_start_token=before.seqno_start_token,
-        little=before.little,
-    )
+    fixed = msgspec.structs.replace(new.totem, transport=old.totem.transport, netmtu=old.totem.netmtu)
+    totem = fixed.built_as(old.totem)
     kept: dict[str, Any] = {"transport": old.transport, "cluster_name": old.cluster_name, "quirks": old.quirks}
     return msgspec.structs.replace(new, totem=totem, **kept)

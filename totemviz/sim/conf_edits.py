@@ -18,13 +18,7 @@ _VERSION = "config_version"
 
 def with_same_quirks(conf: CorosyncConf, changed: CorosyncConf) -> CorosyncConf:
     """A configuration read from a file, with what the scenario says beside the file as in another one."""
-    totem = msgspec.structs.replace(
-        changed.totem,
-        quirks=conf.totem.quirks,
-        seqno_start_msg=conf.totem.seqno_start_msg,
-        seqno_start_token=conf.totem.seqno_start_token,
-    )
-    return msgspec.structs.replace(changed, totem=totem, quirks=conf.quirks)
+    return msgspec.structs.replace(changed, totem=changed.totem.built_as(conf.totem), quirks=conf.quirks)
 
 
 def where_possible(change: Callable[[CorosyncConf], CorosyncConf], conf: CorosyncConf) -> CorosyncConf:

@@ -26,6 +26,11 @@ LOAD_KINDS = ("backup", "vm-io")
 _ONE = 1 << 32
 
 
+def mean_ahead(percent: int) -> float:
+    """How many of the others' requests are ahead on average when they take so much of the device's time."""
+    return QUEUE_DEPTH if percent >= FULL_PERCENT else percent / (FULL_PERCENT - percent)
+
+
 class Load(NamedTuple):
     """Work of others: ``kind`` is one of LOAD_KINDS, ``percent`` the share of the device's time it takes."""
 

@@ -308,10 +308,9 @@ class Simulation(Session):
         self._clock = (self.cursor.position, self.cursor.view.time_ns)
         self.halt = None
 
-    def branching_off(self, name: str, *, before: int | None = None) -> Instalments[Branch]:
-        """Open a branch at the cursor, or just before an event, and look at it."""
-        position = self.cursor.position if before is None else before - 1
-        now_ns = self.cursor_time_ns if before is None else 0
+    def branching_off(self, name: str) -> Instalments[Branch]:
+        """Open a branch at the cursor and look at it."""
+        position, now_ns = self.cursor.position, self.cursor_time_ns
         parent = self.family.current
         branch = yield from Branch.forking(name, parent, self.scenario_until(position), position)
         if now_ns > branch.cursor.view.time_ns and branch.cursor.at_end:

@@ -86,11 +86,11 @@ class World:
             "simulated",
             scenario.title,
             infos,
-            timeouts_ms(conf.totem),
+            conf.totem.timeouts_ms,
             scenario.host_model.value,
             scenario.seed,
             conf.transport.value,
-            limits=limits(conf.totem),
+            limits=conf.totem.limits,
         )
         self.record(ev.WORLD, ev.NO_CAUSE, started)
         given = scenario.start.database
@@ -273,7 +273,7 @@ class World:
                 self._tell(host.nodeid, host.told, cause)
 
     def _tell(self, nodeid: int, totem: TotemConfig, cause: int) -> None:
-        self.record(nodeid, cause, ev.TimeoutsChanged(timeouts_ms(totem), limits(totem)))
+        self.record(nodeid, cause, ev.TimeoutsChanged(totem.timeouts_ms, totem.limits))
 
     def change_host_model(self, model: HostModel, cause: int) -> None:
         """Every host takes another model, as soon as none of its daemons waits."""
@@ -333,22 +333,3 @@ def node_infos(conf: CorosyncConf) -> tuple[ev.NodeInfo, ...]:
 def _letter(index: int) -> str:
     """A, B, … Z, then a, b, …"""
     return chr(ord("A") + index) if index < 26 else chr(ord("a") + index - 26) if index < 52 else "?"
-
-
-def timeouts_ms(totem: TotemConfig) -> dict[str, int]:
-    """The timeouts in force, by corosync's keys."""
-    return {
-        "token": totem.token_ms,
-        "token_retransmit": totem.token_retransmit_ms,
-        "hold": totem.hold_ms,
-        "consensus": totem.consensus_ms,
-        "join": totem.join_ms,
-        "merge": totem.merge_ms,
-        "token_warning": totem.token_warning_ms,
-    }
-
-
-def limits(totem: TotemConfig) -> dict[str, int]:
-    """The limits in force, by corosync's keys."""
-    keys = ("window_size", "max_messages", "miss_count_const", "seqno_unchanged_const", "fail_recv_const")
-    return {key: getattr(totem, key) for key in (*keys, "seqno_start_msg", "seqno_start_token")}

@@ -69,6 +69,18 @@ KEYS: Mapping[str, Key] = {
 }
 
 
+LIMITS = (
+    "window_size",
+    "max_messages",
+    "miss_count_const",
+    "seqno_unchanged_const",
+    "fail_recv_const",
+    "seqno_start_msg",
+    "seqno_start_token",
+)
+"""Keys that count something, and the two constants the counters begin with."""
+
+
 class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Known deviations of the real program, faithful by default; turn one off to see the difference."""
 
@@ -180,6 +192,34 @@ class TotemConfig(msgspec.Struct, frozen=True, kw_only=True):
     def silent_death_ms(self) -> int:
         """From the last token to a new ring without a silently dead member: token + consensus."""
         return self.token_ms + self.consensus_ms
+
+    @property
+    def timeouts_ms(self) -> dict[str, int]:
+        """The timeouts, by corosync's keys."""
+        return {
+            "token": self.token_ms,
+            "token_retransmit": self.token_retransmit_ms,
+            "hold": self.hold_ms,
+            "consensus": self.consensus_ms,
+            "join": self.join_ms,
+            "merge": self.merge_ms,
+            "token_warning": self.token_warning_ms,
+        }
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits, by corosync's keys."""
+        return {key: getattr(self, key) for key in LIMITS}
+
+    def built_as(self, other: TotemConfig) -> TotemConfig:
+        """The same keys, in a program that is built and runs as the other's: what no corosync.conf says."""
+        return msgspec.structs.replace(
+            self,
+            quirks=other.quirks,
+            seqno_start_msg=other.seqno_start_msg,
+            seqno_start_token=other.seqno_start_token,
+            little=other.little,
+        )
 
     @classmethod
     def derive(

@@ -71,20 +71,7 @@ def visit(node: Instance, token: Token) -> None:
     node.last_aru = token.aru
     node.safe_up_to = token.aru if lt(token.aru, previous_aru) else previous_aru
     # the ring id is the token's, but one object for all events of a ring
-    node.out.append(
-        fx.TokenReceived(
-            node.ring_id,
-            token.token_seq,
-            token.seq,
-            token.aru,
-            token.aru_addr,
-            token.fcc,
-            token.backlog,
-            tuple(seq for _, seq in token.rtr) if token.rtr else (),
-            node.aru,
-            freed,
-        )
-    )
+    node.out.append(fx.TokenReceived(node.ring_id, *carried(token), node.aru, freed))
 
     allowance = _allowance(node, token)  # 10
     resent, allowance = _retransmit_check(node, token, allowance)  # 11
@@ -110,6 +97,12 @@ def visit(node: Instance, token: Token) -> None:
         node.set_timer(TotemTimer.HOLD_RETRANSMIT)
         node.hold_running = True
     node.out.append(_TOKEN_SENT)  # 24
+
+
+def carried(token: Token) -> tuple[int, int, int, int, int, int, tuple[int, ...]]:
+    """What is told of a token: token_seq, seq, aru, aru_addr, fcc, backlog, and the seqs of its rtr list."""
+    asked = tuple(seq for _, seq in token.rtr) if token.rtr else ()
+    return token.token_seq, token.seq, token.aru, token.aru_addr, token.fcc, token.backlog, asked
 
 
 def arm_token_timers(node: Instance) -> None:
@@ -337,20 +330,7 @@ def _pass(node: Instance, token: Token, hold: bool) -> None:
     target = node.successor()
     token.nodeid = node.nodeid
     token.target = target
-    node.out.append(
-        fx.TokenPassed(
-            token.token_seq,
-            token.seq,
-            token.aru,
-            token.aru_addr,
-            token.fcc,
-            token.backlog,
-            tuple(seq for _, seq in token.rtr) if token.rtr else (),
-            node.aru,
-            target,
-            hold,
-        )
-    )
+    node.out.append(fx.TokenPassed(*carried(token), node.aru, target, hold))
     if hold:
         node.keep_token(token, target)
     else:

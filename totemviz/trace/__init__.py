@@ -10,6 +10,7 @@ is moving the cursor.
     view         the cluster after an event (node_view: one node; journeys: its writes; trees: /etc/pve on every node)
     cursor       going anywhere (deliveries: where a message had reached everybody)
     timers       what timers of a node run, and when they run out (periodic: those that start themselves again)
+    follower     what all indexes beside a timeline have in common: each event is looked at once
     conditions   a small language over the view (condition_words: its words), for stops: where a run is held
     watch        the invariants, checked while a run grows
     causes, why  what led to an event: the graph of causes, and the story in it

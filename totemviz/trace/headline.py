@@ -16,6 +16,7 @@ from totemviz.trace.words import (
     GATHER_WORDS,
     WATCHDOG_LATE_NS,
     WATCHDOG_RESET_NS,
+    as_sentence,
     miss_count,
     names,
     numbers,
@@ -34,8 +35,7 @@ def headline(view: ClusterView, now_ns: int | None = None) -> str:
         if text := told(view, now_ns):
             return text
     if view.last is not None and isinstance(view.last.body, _TOLD_AS_THEY_ARE):
-        text = sentence(view.last, view)
-        text = f"{text[0].upper()}{text[1:]}."
+        text = as_sentence(sentence(view.last, view))
     else:
         text = _told_token(view, now_ns)
     return text + _told_left_behind(view, now_ns)

@@ -52,7 +52,7 @@ class NodeView(msgspec.Struct):
     lrm_state: str = ""
     watchdog_fed_ns: int = -1
     clock: ClockSetting = RIGHT
-    disk_load: str = ""
+    disk_load: ev.DiskLoaded | None = None
     loaded_until_ns: int = -1
     fsync_since_ns: int = -1
     fsync_file: str = ""

@@ -15,9 +15,8 @@ from totemviz.totem import effects as totem
 from totemviz.totem.config import MS
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event
-from totemviz.trace.timeline import Timeline
+from totemviz.trace.follower import Follower
 
-BUDGET_EVENTS = 50_000
 PAUSE, WATCH = "pause", "scheduler watch"
 COROSYNC = "corosync"
 
@@ -53,11 +52,24 @@ def periods_ns(token_ms: int) -> tuple[int, int]:
     return token_ms * MS // 5, token_ms // 3 * MS
 
 
-class Periodic:
+class Periodic(Follower):
     """The phases of every node at any event of one timeline."""
 
-    def __init__(self) -> None:
-        self._restart()
+    kinds = frozenset(
+        {
+            ev.RunStarted,
+            ev.TimeoutsChanged,
+            ev.HostModelChanged,
+            ev.ProcessStarted,
+            ev.ProcessKilled,
+            ev.ProcessBlocked,
+            ev.ProcessResumed,
+            ev.FsyncStarted,
+            ev.FsyncFinished,
+            totem.StateEntered,
+            corosync.DaemonExited,
+        }
+    )
 
     def _restart(self) -> None:
         self._ids: dict[int, list[int]] = {}
@@ -65,22 +77,6 @@ class Periodic:
         self._token_ms: dict[int, int] = {}
         self._one_loop: dict[int, bool] = {}
         self._simulated = False
-        self._seen = 0
-        self._last: Event | None = None
-
-    def sync(self, timeline: Timeline, budget: int = BUDGET_EVENTS) -> bool:
-        """Look at up to ``budget`` new events; True if nothing is left to look at. A changed past starts it over."""
-        length = len(timeline)
-        if self._seen > length or (self._seen and timeline[self._seen - 1] is not self._last):
-            self._restart()
-        upto = min(length, self._seen + budget)
-        for number in range(self._seen, upto):
-            event = timeline[number]
-            if type(event.body) in _CHANGES:
-                self._change(event)
-        self._seen = upto
-        self._last = timeline[upto - 1] if upto else None
-        return upto == length
 
     def at(self, node: int, event_id: int) -> Phases:
         """The phases of a node just after an event."""
@@ -97,7 +93,7 @@ class Periodic:
             self._ids.setdefault(node, []).append(event_id)
             self._phases.setdefault(node, []).append(phases)
 
-    def _change(self, event: Event) -> None:
+    def _take(self, event: Event) -> None:
         body, node, now_ns = event.body, event.node, event.time_ns
         match body:
             case ev.RunStarted():
@@ -163,20 +159,3 @@ class Periodic:
             phases = self._now(node)
             pause, watch = after(phases.pause, pause_ns), after(phases.watch, watch_ns)
             self._note(event.id, node, phases._replace(pause=pause, watch=watch))
-
-
-_CHANGES = frozenset(
-    {
-        ev.RunStarted,
-        ev.TimeoutsChanged,
-        ev.HostModelChanged,
-        ev.ProcessStarted,
-        ev.ProcessKilled,
-        ev.ProcessBlocked,
-        ev.ProcessResumed,
-        ev.FsyncStarted,
-        ev.FsyncFinished,
-        totem.StateEntered,
-        corosync.DaemonExited,
-    }
-)

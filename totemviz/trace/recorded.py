@@ -124,7 +124,7 @@ def load_recording(
     sightings, summary = traffic.result([str(path) for path in paths])
     cluster = _Cluster(sightings, len(paths))
     config = TotemConfig.derive(len(cluster.nodes), transport=Transport.KNET if summary.knet else Transport.UDPU)
-    effective = dict(timeouts_ms) if timeouts_ms else _timeouts_ms(config)
+    effective = dict(timeouts_ms) if timeouts_ms else config.timeouts_ms
     epoch_ns = traffic.first_ns
     started = RunStarted(
         world="recorded",
@@ -157,18 +157,6 @@ def load_recording(
     for known in (*links.pongs_ns.values(), *links.pings_ns.values(), *links.data_ns.values()):
         known.sort()
     return Recording(timeline, msgspec.structs.replace(summary, memberships=memberships), links)
-
-
-def _timeouts_ms(config: TotemConfig) -> dict[str, int]:
-    return {
-        "token": config.token_ms,
-        "token_retransmit": config.token_retransmit_ms,
-        "hold": config.hold_ms,
-        "join": config.join_ms,
-        "consensus": config.consensus_ms,
-        "merge": config.merge_ms,
-        "token_warning": config.token_warning_ms,
-    }
 
 
 # ------------------------------------------------------------------------------------------------ 1: messages

@@ -29,6 +29,7 @@ from totemviz.totem.effects import (
     TokenReceived,
     TokenReleased,
 )
+from totemviz.totem.token import carried
 from totemviz.trace.events import UNKNOWN, ProcessStarted
 from totemviz.trace.recorded_draft import Draft, Drafts
 from totemviz.trace.recorded_rings import RingFacts, at_most, newer
@@ -150,7 +151,7 @@ class NodeObserver:
             self._after(draft, TokenIgnored(token.ring_id, token.token_seq, "duplicate"), draft)
         else:
             self._token_in = token.token_seq
-            body = _received(token, token.ring_id, UNKNOWN, UNKNOWN)
+            body = TokenReceived(token.ring_id, *carried(token), UNKNOWN, UNKNOWN)
             self._visit = _Visit(token, self._after(draft, body, draft), [])
 
     def _token_sent(self, token: wire.Token, draft: Draft, target: int) -> None:
@@ -170,7 +171,7 @@ class NodeObserver:
             draft.blame(self._commit_received)  # the initial token: made, not passed on
             return
         else:
-            self._passed = self._before(draft, _passed(token, UNKNOWN, target, held=False))
+            self._passed = self._before(draft, TokenPassed(*carried(token), UNKNOWN, target, held=False))
             draft.blame(self._passed)
         if self._state == RECOVERY:
             self._count_recovery(token, draft)
@@ -196,7 +197,7 @@ class NodeObserver:
         idle = not visit.sent and count == 0 and self._state != RECOVERY
         held = idle and token.ring_id.rep == self.nodeid
         held = held and (waited_ns * 2 >= self._hold_ns or visit.cancelled is not None)
-        body = _passed(out, my_aru, target, held)
+        body = TokenPassed(*carried(out), my_aru, target, held)
         if held:
             self._passed = self._after(visit.start, body, multicast)
             reason = "hold time over" if visit.cancelled is None else "hold cancelled"
@@ -330,35 +331,3 @@ def _old_ring(commit: wire.CommitToken, nodeid: int) -> RingId | None:
     if nodeid not in commit.addr:
         return None
     return commit.entries[commit.addr.index(nodeid)].ring_id
-
-
-def _received(token: wire.Token, ring_id: RingId, my_aru: int, freed: int) -> TokenReceived:
-    """What is seen of a token that is accepted."""
-    return TokenReceived(
-        ring_id,
-        token.token_seq,
-        token.seq,
-        token.aru,
-        token.aru_addr,
-        token.fcc,
-        token.backlog,
-        tuple(seq for _, seq in token.rtr) if token.rtr else (),
-        my_aru,
-        freed,
-    )
-
-
-def _passed(token: wire.Token, my_aru: int, successor: int, held: bool) -> TokenPassed:
-    """What is seen of a token that leaves, or is held."""
-    return TokenPassed(
-        token.token_seq,
-        token.seq,
-        token.aru,
-        token.aru_addr,
-        token.fcc,
-        token.backlog,
-        tuple(seq for _, seq in token.rtr) if token.rtr else (),
-        my_aru,
-        successor,
-        held,
-    )

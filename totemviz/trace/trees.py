@@ -13,9 +13,7 @@ from totemviz.pmxcfs import effects as pmxcfs
 from totemviz.pmxcfs.index import ROOT_INODE, Entry
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event
-from totemviz.trace.timeline import Timeline
-
-BUDGET_EVENTS = 50_000
+from totemviz.trace.follower import Follower
 
 Tree = dict[str, Entry]
 """Path below /etc/pve → entry, each directory before its content, names sorted."""
@@ -28,31 +26,16 @@ class _Step(NamedTuple):
     gone: int
 
 
-class Trees:
+class Trees(Follower):
     """What pmxcfs has in memory, by node and event."""
 
-    def __init__(self) -> None:
+    def _restart(self) -> None:
         self._steps: dict[int, list[_Step]] = {}
-        self._seen = 0
-        self._last: Event | None = None
         self._kept: dict[tuple[int, int], Tree] = {}
 
-    def sync(self, timeline: Timeline, budget: int = BUDGET_EVENTS) -> bool:
-        """Look at up to ``budget`` new events; True if nothing is left to look at. A changed past starts it over."""
-        length = len(timeline)
-        if self._seen > length or (self._seen and timeline[self._seen - 1] is not self._last):
-            self._steps.clear()
-            self._kept.clear()
-            self._seen = 0
-        upto = min(length, self._seen + budget)
-        for number in range(self._seen, upto):
-            event = timeline[number]
-            step = _step(event)
-            if step is not None:
-                self._steps.setdefault(event.node, []).append(step)
-        self._seen = upto
-        self._last = timeline[upto - 1] if upto else None
-        return upto == length
+    def _take(self, event: Event) -> None:
+        if step := _step(event):
+            self._steps.setdefault(event.node, []).append(step)
 
     def at(self, node: int, event_id: int) -> Tree | None:
         """The node's tree just after an event; None if pmxcfs does not run there or its tree is not known."""

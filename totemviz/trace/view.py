@@ -329,7 +329,7 @@ class ClusterView:
 
     def _disk_loaded(self, event: Event, body: ev.DiskLoaded) -> None:
         node = self._node(event)
-        node.disk_load = f"{body.kind} {body.percent} %"
+        node.disk_load = body
         node.loaded_until_ns = event.time_ns + body.duration_ns
 
     def _disk_faulted(self, event: Event, body: ev.DiskFaulted) -> None:
@@ -351,7 +351,7 @@ class ClusterView:
 
     def _node_fenced(self, event: Event, body: ev.NodeFenced) -> None:
         node = self._node(event)
-        node.lrm_state, node.watchdog_fed_ns, node.disk_load, node.loaded_until_ns = "", -1, "", -1
+        node.lrm_state, node.watchdog_fed_ns, node.disk_load, node.loaded_until_ns = "", -1, None, -1
 
     def _disk_changed(self, event: Event, body: ev.DiskChanged) -> None:
         node = self._node(event)

@@ -21,7 +21,7 @@ from totemviz.trace.events import Event, kind_of
 from totemviz.trace.sentences import sentence
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.view import ClusterView
-from totemviz.trace.words import span, who
+from totemviz.trace.words import folded_words, span, who
 
 NEAR = 3
 LATER_NS = 100 * MS
@@ -160,7 +160,7 @@ def told(tale: Story, view: ClusterView) -> Iterator[tuple[Event | None, str]]:
     before_ns = tale.first.time_ns
     for index, link in enumerate(tale.links):
         if link.folded:
-            steps = "one ordinary step" if link.folded == 1 else f"{link.folded} ordinary steps"
+            steps = folded_words(link.folded)
             yield None, f"⋮ {steps}: the token and messages go their way"
         text = sentence(link.event, view)
         gap_ns = link.event.time_ns - before_ns

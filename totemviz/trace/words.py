@@ -96,6 +96,11 @@ def miss_count(view: ClusterView) -> int:
     return view.run.limits.get("miss_count_const", MISS_COUNT) if view.run else MISS_COUNT
 
 
+def grouped(number: int) -> str:
+    """``1 204``: digits in threes."""
+    return f"{number:,}".replace(",", " ")
+
+
 def plural(count: int, noun: str) -> str:
     """``1 message``, ``2 messages``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -146,3 +151,13 @@ GATHER_WORDS = {
     Gather.JOIN_RECOVERY.text: "another node asks again who is there",
     Gather.INTERFACE_CHANGE.text: "it has just started and looks for others",
 }
+
+
+def folded_words(steps: int) -> str:
+    """Ordinary steps of a story that are not told one by one."""
+    return "one ordinary step" if steps == 1 else f"{grouped(steps)} ordinary steps"
+
+
+def as_sentence(text: str) -> str:
+    """With a capital at its beginning and a full stop at its end."""
+    return f"{text[:1].upper()}{text[1:]}."

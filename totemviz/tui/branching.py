@@ -16,7 +16,7 @@ from totemviz.trace.compare import Comparison, Row, compare_nodes, compare_runs
 from totemviz.trace.events import Event
 from totemviz.trace.sentences import sentence
 from totemviz.trace.why import story
-from totemviz.trace.words import who
+from totemviz.trace.words import as_sentence, who
 from totemviz.tui.ask import Ask, Menu, Table
 from totemviz.tui.changing import RECORDED, Changing
 from totemviz.tui.marks import letter
@@ -63,7 +63,7 @@ class Branching(Changing):
             try:
                 undone = outcome()
             except ValueError as error:
-                self.say(f"{str(error)[0].upper()}{str(error)[1:]}.")
+                self.say(as_sentence(str(error)))
                 return
             self._arrived(quiet=True, notice=f"Undone: {undone}. U takes that back.")
 
@@ -78,7 +78,7 @@ class Branching(Changing):
         try:
             session.redo()
         except ValueError as error:
-            self.say(f"{str(error)[0].upper()}{str(error)[1:]}.")
+            self.say(as_sentence(str(error)))
             return
         self._arrived(quiet=True, notice="Done again.")
 
@@ -169,7 +169,7 @@ class Branching(Changing):
             try:
                 session.family.remove(branch)
             except ValueError as error:
-                self.say(f"{str(error)[0].upper()}{str(error)[1:]}.")
+                self.say(as_sentence(str(error)))
                 return
             self.action_branches()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from totemviz.trace.headline import headline
 from totemviz.trace.sentences import sentence
+from totemviz.trace.words import grouped
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import (
     DIM,
@@ -17,7 +18,6 @@ from totemviz.tui.paint import (
     Line,
     clip,
     clock,
-    grouped,
     line_width,
     wrap,
 )

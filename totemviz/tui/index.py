@@ -6,37 +6,26 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 from totemviz.trace.events import Event
+from totemviz.trace.follower import BUDGET_EVENTS, Follower
 from totemviz.trace.timeline import Timeline
 
-BUDGET_EVENTS = 50_000
 
-
-class EventIndex:
+class EventIndex(Follower):
     """Row number ↔ event id of the events that ``keep`` accepts (None: of all)."""
 
     def __init__(self, keep: Callable[[Event], bool] | None = None) -> None:
         self._keep = keep
-        self._ids: list[int] = []
-        self._seen = 0
-        self._last: Event | None = None
+        super().__init__()
 
-    def sync(self, timeline: Timeline, budget: int = BUDGET_EVENTS) -> bool:
-        """Look at up to ``budget`` new events; True if nothing is left to look at. A changed past starts it over."""
-        length = len(timeline)
-        if self._seen > length or (self._seen and timeline[self._seen - 1] is not self._last):
-            self._ids.clear()
-            self._seen = 0
-        if self._keep is None:
-            self._seen = length
-        else:
-            keep, ids = self._keep, self._ids
-            upto = min(length, self._seen + budget)
-            for number in range(self._seen, upto):
-                if keep(timeline[number]):
-                    ids.append(number)
-            self._seen = upto
-        self._last = timeline[self._seen - 1] if self._seen else None
-        return self._seen == length
+    def _restart(self) -> None:
+        self._ids: list[int] = []
+
+    def sync(self, timeline: Timeline, budget: int = BUDGET_EVENTS) -> bool:  # noqa: D102
+        return super().sync(timeline, budget if self._keep is not None else len(timeline))
+
+    def _look(self, timeline: Timeline, first: int, end: int) -> None:
+        if (keep := self._keep) is not None:
+            self._ids += (number for number in range(first, end) if keep(timeline[number]))
 
     def __len__(self) -> int:
         return self._seen if self._keep is None else len(self._ids)

@@ -9,9 +9,7 @@ from totemviz.corosync import effects as corosync
 from totemviz.totem import effects as totem
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event
-from totemviz.trace.timeline import Timeline
-
-BUDGET_EVENTS = 50_000
+from totemviz.trace.follower import Follower
 
 
 class Life(NamedTuple):
@@ -21,37 +19,30 @@ class Life(NamedTuple):
     blocked: bool = False
 
 
-class Lifelines:
+class Lifelines(Follower):
     """The changes of state of every node, found once per event however often they are asked for."""
 
-    def __init__(self) -> None:
+    kinds = frozenset(
+        {
+            totem.StateEntered,
+            ev.ProcessStarted,
+            ev.ProcessKilled,
+            ev.ProcessBlocked,
+            ev.ProcessResumed,
+            corosync.DaemonExited,
+        }
+    )
+
+    def _restart(self) -> None:
         self._ids: dict[int, list[int]] = {}
         self._lives: dict[int, list[Life]] = {}
-        self._seen = 0
-        self._last: Event | None = None
-
-    def sync(self, timeline: Timeline, budget: int = BUDGET_EVENTS) -> bool:
-        """Look at up to ``budget`` new events; True if nothing is left to look at. A changed past starts it over."""
-        length = len(timeline)
-        if self._seen > length or (self._seen and timeline[self._seen - 1] is not self._last):
-            self._ids.clear()
-            self._lives.clear()
-            self._seen = 0
-        upto = min(length, self._seen + budget)
-        for number in range(self._seen, upto):
-            event = timeline[number]
-            if type(event.body) in _CHANGES:
-                self._change(event)
-        self._seen = upto
-        self._last = timeline[upto - 1] if upto else None
-        return upto == length
 
     def at(self, node: int, event_id: int) -> Life:
         """The life of a node just after an event."""
         index = bisect_right(self._ids.get(node, ()), event_id)
         return self._lives[node][index - 1] if index else Life()
 
-    def _change(self, event: Event) -> None:
+    def _take(self, event: Event) -> None:
         body, node = event.body, event.node
         lives = self._lives.setdefault(node, [])
         now = lives[-1] if lives else Life()
@@ -70,15 +61,3 @@ class Lifelines:
                 return
         lives.append(now)
         self._ids.setdefault(node, []).append(event.id)
-
-
-_CHANGES = frozenset(
-    {
-        totem.StateEntered,
-        ev.ProcessStarted,
-        ev.ProcessKilled,
-        ev.ProcessBlocked,
-        ev.ProcessResumed,
-        corosync.DaemonExited,
-    }
-)

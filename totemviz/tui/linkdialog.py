@@ -67,7 +67,7 @@ def effect(view: ClusterView, states: dict[Pair, LinkState]) -> list[str]:
 
 
 def _timeout_ns(view: ClusterView, key: str) -> int:
-    return view.run.timeouts_ms.get(key, 0) * MS if view.run is not None else 0
+    return view.timeout_ms(EVERY, key) * MS
 
 
 def _survival(view: ClusterView, way: list[LinkState]) -> str:

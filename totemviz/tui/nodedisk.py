@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from totemviz.sim.device import FULL_PERCENT, QUEUE_DEPTH
+from totemviz.sim.device import QUEUE_DEPTH, mean_ahead
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event
 from totemviz.trace.node_view import NodeView
@@ -75,10 +75,13 @@ def _queue(node: NodeView, moment: Moment, queue: list[Event]) -> Iterator[tuple
         yield "disk queue", [("empty", DIM)]
         return
     yield "disk queue", line
-    if others:
+    if others and (load := node.disk_load) is not None:
         full = " (full)" if others >= QUEUE_DEPTH else " on average"
         left = span(node.loaded_until_ns - moment.now_ns)
-        yield "", [("▒ ", TROUBLE), (f"{others} of others{full}: {node.disk_load}, for another {left}", PLAIN)]
+        yield (
+            "",
+            [("▒ ", TROUBLE), (f"{others} of others{full}: {load.kind} {load.percent} %, for another {left}", PLAIN)],
+        )
     for event in ours:
         body = event.body
         assert isinstance(body, ev.FsyncStarted)
@@ -88,8 +91,7 @@ def _queue(node: NodeView, moment: Moment, queue: list[Event]) -> Iterator[tuple
 
 
 def _others(node: NodeView, now_ns: int) -> int:
-    """How many requests of others are ahead, on average: the mean of a geometric number, as the device draws it."""
-    if node.loaded_until_ns <= now_ns or not node.disk_load:
+    """How many requests of others are ahead, on average."""
+    if node.loaded_until_ns <= now_ns or node.disk_load is None:
         return 0
-    percent = int(node.disk_load.split()[-2])
-    return QUEUE_DEPTH if percent >= FULL_PERCENT else round(percent / (FULL_PERCENT - percent))
+    return round(mean_ahead(node.disk_load.percent))

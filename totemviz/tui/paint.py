@@ -108,11 +108,6 @@ def wrap(text: str, width: int, rows: int) -> list[str]:
     return [*lines, current]
 
 
-def grouped(number: int) -> str:
-    """``1 204``: digits in threes."""
-    return f"{number:,}".replace(",", " ")
-
-
 def clock(time_ns: int) -> str:
     """``12.345 678 s``: seconds, milliseconds and microseconds since the run began."""
     micros = time_ns // 1000

@@ -10,6 +10,7 @@ from textual.message import Message
 from totemviz.totem import effects as totem
 from totemviz.trace import events as ev
 from totemviz.trace.events import Event
+from totemviz.trace.follower import Follower
 from totemviz.trace.timeline import Timeline
 from totemviz.trace.words import SECOND, span
 from totemviz.tui.moment import Moment
@@ -46,25 +47,19 @@ def nice_end(time_ns: int) -> int:
         unit *= 10
 
 
-class Ticks:
+class Ticks(Follower):
     """Times of the marks, found once per event however often the bar is drawn."""
 
-    def __init__(self) -> None:
+    def _restart(self) -> None:
         self.times: dict[str, list[int]] = {mark: [] for mark in MARK_ROLES}
-        self._seen = 0
-        self._last: Event | None = None
 
-    def sync(self, timeline: Timeline) -> None:
-        """Look at the events that are new; start over if the past is another one."""
-        length = len(timeline)
-        if self._seen > length or (self._seen and timeline[self._seen - 1] is not self._last):
-            self.__init__()  # type: ignore[misc]
-        for index in range(self._seen, length):
-            event = timeline[index]
-            if mark := mark_of(event):
-                self.times[mark].append(event.time_ns)
-        self._seen = length
-        self._last = timeline[length - 1] if length else None
+    def sync(self, timeline: Timeline, budget: int | None = None) -> bool:
+        """Look at all that is new, unless there is a ``budget``: the bar has no place for what is not known yet."""
+        return super().sync(timeline, len(timeline) if budget is None else budget)
+
+    def _take(self, event: Event) -> None:
+        if mark := mark_of(event):
+            self.times[mark].append(event.time_ns)
 
     def between(self, start_ns: int, end_ns: int) -> str:
         """The most telling mark in ``start_ns`` ≤ time < ``end_ns``: ▲ before ✖ before ╂."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from totemviz.trace.journeys import WriteView
 from totemviz.trace.view import ClusterView, Visit
-from totemviz.trace.words import NO_ARU, aru_text, miss_count, numbers, who
+from totemviz.trace.words import NO_ARU, aru_text, grouped, miss_count, numbers, who
 from totemviz.tui.lit import Lit
 from totemviz.tui.moment import Moment
 from totemviz.tui.paint import (
@@ -25,7 +25,6 @@ from totemviz.tui.paint import (
     Line,
     cell,
     clip,
-    grouped,
 )
 from totemviz.tui.panel import Panel
 

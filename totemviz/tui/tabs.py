@@ -8,6 +8,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input
 
+from totemviz.trace.words import grouped
 from totemviz.tui.bytes import BytesPanel
 from totemviz.tui.code import CodePanel
 from totemviz.tui.eventlist import EventList
@@ -15,7 +16,7 @@ from totemviz.tui.files import FilesPanel
 from totemviz.tui.inspector import Inspector
 from totemviz.tui.log import LogList
 from totemviz.tui.moment import Moment
-from totemviz.tui.paint import DIM, FAINT, HEAD, NOW, Drawing, Hit, Line, grouped, line_width
+from totemviz.tui.paint import DIM, FAINT, HEAD, NOW, Drawing, Hit, Line, line_width
 from totemviz.tui.panel import Panel
 from totemviz.tui.spacetime import SpaceTime
 from totemviz.tui.why import WhyPanel

@@ -14,11 +14,11 @@ from totemviz.sim.session import Session
 from totemviz.sim.units import MS, Duration
 from totemviz.trace.conditions import Condition, ConditionError, compile_condition
 from totemviz.trace.cursor import Step
+from totemviz.trace.words import grouped
 from totemviz.tui.ask import Ask, Menu
 from totemviz.tui.eventlist import matcher
 from totemviz.tui.header import speed_text
 from totemviz.tui.manners import Manners
-from totemviz.tui.paint import grouped
 from totemviz.tui.panel import Panel
 from totemviz.tui.player import FASTEST, FRAMES_PER_SECOND, Player, time_of
 from totemviz.tui.progress import MADE_AGAIN, RUNS_ON, Outcome, Progress, Words, begin

@@ -11,9 +11,10 @@ from totemviz.trace.events import Event
 from totemviz.trace.sentences import sentence
 from totemviz.trace.view import ClusterView
 from totemviz.trace.why import BEGINNINGS, Story, story
+from totemviz.trace.words import folded_words
 from totemviz.tui.eventlist import role_of, stamp
 from totemviz.tui.moment import Moment
-from totemviz.tui.paint import CURSOR, DIM, FAINT, PLAIN, Drawing, Hit, Line, clip, fit, grouped
+from totemviz.tui.paint import CURSOR, DIM, FAINT, PLAIN, Drawing, Hit, Line, clip, fit
 from totemviz.tui.textpanel import TextPanel
 from totemviz.tui.whygraph import ROUTINE, besides, draw_graph
 
@@ -78,8 +79,7 @@ def _draw(tale: Story, causes: Causes, view: ClusterView, words: str, width: int
             lines.append([(f"{'':>15}├ and ", FAINT), (sentence(other, view), DIM)])
             hits.append(Hit(0, len(lines) - 1, width, "event", other.id))
         if link.folded:
-            steps = "one ordinary step" if link.folded == 1 else f"{grouped(link.folded)} ordinary steps"
-            lines.append([(f"{'':>13}  ⋮ ", FAINT), (f"{steps} before that", DIM)])
+            lines.append([(f"{'':>13}  ⋮ ", FAINT), (f"{folded_words(link.folded)} before that", DIM)])
     if words:
         lines.append([(f"{'':>15}{words}", PLAIN if len(tale.links) > 1 else DIM)])
     return Drawing([clip(line, width) for line in lines], tuple(hits))

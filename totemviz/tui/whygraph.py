@@ -19,7 +19,7 @@ from totemviz.trace.events import Event
 from totemviz.trace.sentences import sentence
 from totemviz.trace.view import ClusterView
 from totemviz.trace.why import Link, Story
-from totemviz.trace.words import span, who
+from totemviz.trace.words import folded_words, span, who
 from totemviz.tui.canvas import Canvas
 from totemviz.tui.eventlist import TOKEN_TYPES, role_of, stamp
 from totemviz.tui.paint import (
@@ -41,7 +41,6 @@ from totemviz.tui.paint import (
     Line,
     clip,
     fit,
-    grouped,
 )
 
 GUTTER = 15
@@ -210,8 +209,7 @@ def _mark(row: _Row, tale: Story) -> tuple[str, str]:
 
 def _sentence(row: _Row, tale: Story, view: ClusterView, width: int) -> Line:
     if row.event is None:
-        steps = "one ordinary step" if row.folded == 1 else f"{grouped(row.folded)} ordinary steps"
-        return [(steps, FAINT)]
+        return [(folded_words(row.folded), FAINT)]
     text = sentence(row.event, view)
     if row.event is tale.last:
         return [(fit(f"{row.prefix}{text}", width), CURSOR)]
